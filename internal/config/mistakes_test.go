@@ -1,0 +1,420 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mistakes loads files and returns the lines of the error, with the folder
+// left out.
+func mistakes(t *testing.T, files, env map[string]string) []string {
+	t.Helper()
+	folder := write(t, files)
+	_, err := Load(filepath.Join(folder, "outrider.yaml"), variables(env))
+	if err == nil {
+		return nil
+	}
+	if !errors.As(err, new(Mistakes)) {
+		t.Fatalf("got a %T, want Mistakes", err)
+	}
+	return strings.Split(strings.ReplaceAll(err.Error(), folder+"/", ""), "\n")
+}
+
+// app is a configuration with one app, whose text starts at line 14.
+func app(text string) string {
+	return head + "  web:\n" + text
+}
+
+const (
+	secrets = "    secrets: {db: {secret: prod/db}}\n"
+	files   = "    files: [{content: x, destination: /x}]\n"
+)
+
+func TestMistakesOfAnApp(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text string
+		want []string
+	}{
+		"a misspelt key is named with its nearest": {
+			secrets + "    files: [{templte: a, destination: /x}]\n", []string{
+				"outrider.yaml:15:14: apps.web.files[0].templte: unknown key; did you mean template?",
+			}},
+		"a misspelt key hides nothing": {
+			secrets + "    file: [{destintion: /x/, destination: /x}]\n", []string{
+				"outrider.yaml:15:5: apps.web.file: unknown key; did you mean files?",
+				"outrider.yaml:15:12: apps.web.files[0]: lacks one of template, content, raw",
+				"outrider.yaml:15:13: apps.web.files[0].destintion: unknown key; did you mean destination?",
+			}},
+		"a key like no other gets them all": {
+			secrets + files + "    allow: {everybody: 1}\n", []string{
+				"outrider.yaml:16:13: apps.web.allow.everybody: unknown key; known here: groups, users",
+			}},
+		"two letters in the wrong order are near": {
+			secrets + files + "    notfiy: []\n", []string{
+				"outrider.yaml:16:5: apps.web.notfiy: unknown key; did you mean notify?",
+			}},
+		"required keys are missed where the app stands": {
+			"    max_stale: 1h\n", []string{
+				"outrider.yaml:13:3: apps.web.secrets: missing",
+				"outrider.yaml:13:3: apps.web.files: missing",
+			}},
+		"empty is as good as missing": {
+			"    secrets: {}\n    files: []\n    notify: [{run: []}, {run: [\"\"]}]\n", []string{
+				"outrider.yaml:14:5: apps.web.secrets: is empty; there must be at least one",
+				"outrider.yaml:15:5: apps.web.files: is empty; there must be at least one",
+				"outrider.yaml:16:20: apps.web.notify[0].run: is empty; it starts with the program",
+				"outrider.yaml:16:31: apps.web.notify[1].run: is empty; it starts with the program",
+			}},
+		"no value is told at its key": {
+			"    secrets:\n" + files + "    max_stale: ~\n", []string{
+				"outrider.yaml:14:5: apps.web.secrets: has no value; give it one or leave it out",
+				"outrider.yaml:16:5: apps.web.max_stale: has no value; give it one or leave it out",
+			}},
+		"types are told apart": {
+			"    secrets: [db]\n    files: {content: x}\n    notify: [{run: systemctl reload x}, {user: [a]}, reload]\n    max_stale: true\n    role: {a: b}\n", []string{
+				"outrider.yaml:14:14: apps.web.secrets: wants a mapping by name; got a list",
+				"outrider.yaml:15:12: apps.web.files: wants a list; got a mapping",
+				"outrider.yaml:16:20: apps.web.notify[0].run: wants a list of arguments; got text",
+				"outrider.yaml:16:41: apps.web.notify[1]: lacks one of reload_unit, restart_unit, signal, run",
+				"outrider.yaml:16:48: apps.web.notify[1].user: wants user; got a list",
+				"outrider.yaml:16:54: apps.web.notify[2]: wants a mapping; got text",
+				"outrider.yaml:17:16: apps.web.max_stale: wants duration, 0s to 8760h; got a boolean (in quotes it is text)",
+				"outrider.yaml:18:11: apps.web.role: wants name; got a mapping",
+			}},
+		"a reference is checked, and the nearest named": {
+			"    role: biling\n" + secrets + "    files: [{raw: dbb, destination: /x}, {raw: other, destination: /y}]\n", []string{
+				`outrider.yaml:14:11: apps.web.role: there is no role "biling"; did you mean billing?`,
+				`outrider.yaml:16:19: apps.web.files[0].raw: there is no secret "dbb"; did you mean db?`,
+				`outrider.yaml:16:48: apps.web.files[1].raw: there is no secret "other"; known here: db`,
+			}},
+		"secrets exclude what cannot go together": {
+			"    secrets:\n" +
+				"      a: {secret: prod/db, stage: AWSPREVIOUS, version: 0b6bbf27-3e16-4b1c-a3b2-1a1c2d3e4f50}\n" +
+				"      b: {}\n" +
+				"      c: {secret: prod/db, parameter: /prod/db}\n" +
+				"      d: {secret: \"prod db\"}\n" +
+				"      e: {secret: prod/db, version: 12}\n" +
+				"      f: {secret: prod/db, stage: \"\"}\n" +
+				"      g: {secret: arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-a1b2c3}\n" +
+				"      h: {secret: arn:aws:s3:::prod}\n" +
+				"      db-password: {secret: prod/db}\n" +
+				"      a: {secret: prod/other}\n" +
+				files, []string{
+				"outrider.yaml:15:48: apps.web.secrets.a.version: excludes stage; give one of them",
+				"outrider.yaml:16:7: apps.web.secrets.b: lacks one of secret, parameter, parameters",
+				"outrider.yaml:17:7: apps.web.secrets.c: has secret and parameter; give one of them",
+				"outrider.yaml:17:28: apps.web.secrets.c.parameter: not built yet",
+				`outrider.yaml:18:19: apps.web.secrets.d.secret: "prod db" is not what may stand here: 1 to 512 letters, digits and /_+=.@-`,
+				`outrider.yaml:19:37: apps.web.secrets.e.version: "12" is not what may stand here: 32 to 64 letters, digits and -`,
+				"outrider.yaml:20:35: apps.web.secrets.f.stage: must have 1 to 256 bytes",
+				"outrider.yaml:21:19: apps.web.secrets.g.secret: is in region eu-west-1, but its role is in eu-west-3",
+				`outrider.yaml:22:19: apps.web.secrets.h.secret: "arn:aws:s3:::prod" does not look like arn:aws:secretsmanager:REGION:ACCOUNT:secret:ID`,
+				"outrider.yaml:23:7: apps.web.secrets.db-password: templates use this name: at most 64 letters, digits and _, and no digit first",
+				"outrider.yaml:24:7: apps.web.secrets.a: is there twice; the first is at outrider.yaml:15:7",
+			}},
+		"files exclude what cannot go together": {
+			secrets + "    files:\n" +
+				"      - {template: a, content: b, raw: db, destination: /a}\n" +
+				"      - {content: b}\n" +
+				"      - {content: b, destination: /etc/}\n" +
+				"      - {content: b, destination: /b, mode: 640}\n" +
+				"      - {content: b, destination: /c, mode: \"04755\", owner: \"a:b\", group: -1}\n" +
+				"      - {content: b, destination: /d/../b, symlink: folow}\n" +
+				"      - {content: b, destination: outrider.yaml}\n" +
+				"      - {content: b, destination: host.key}\n" +
+				"      - {template: missing.tmpl, destination: /e}\n" +
+				"      - {template: ., destination: /f}\n" +
+				"      - {template: large.tmpl, destination: /g}\n" +
+				"      - {content: b, destination: \"/h%n\", format: json, in_place: true}\n" +
+				"      - {content: b, destination: \"/i%i\", format: none, in_place: false}\n", []string{
+				"outrider.yaml:16:9: apps.web.files[0]: has template and content and raw; give one of them",
+				"outrider.yaml:17:9: apps.web.files[1].destination: missing",
+				`outrider.yaml:18:35: apps.web.files[2].destination: "/etc/" is the path of a folder; this is a file's`,
+				`outrider.yaml:19:45: apps.web.files[3].mode: "640" is not a mode: octal, with its leading zero, in quotes, at most "0777", such as "0640"`,
+				`outrider.yaml:20:45: apps.web.files[4].mode: "04755" is not a mode: octal, with its leading zero, in quotes, at most "0777", such as "0640"`,
+				`outrider.yaml:20:61: apps.web.files[4].owner: "a:b" is not the name or number of a user`,
+				`outrider.yaml:20:75: apps.web.files[4].group: "-1" is not the name or number of a group`,
+				"outrider.yaml:21:35: apps.web.files[5].destination: is written twice; the first is apps.web.files[3].destination at outrider.yaml:19:22",
+				`outrider.yaml:21:53: apps.web.files[5].symlink: unknown value "folow"; did you mean follow?`,
+				"outrider.yaml:22:35: apps.web.files[6].destination: outrider.yaml is a file that outrider itself reads",
+				"outrider.yaml:23:35: apps.web.files[7].destination: host.key is a file that outrider itself reads",
+				"outrider.yaml:24:20: apps.web.files[8].template: missing.tmpl: no such file",
+				"outrider.yaml:25:20: apps.web.files[9].template: FOLDER: not a regular file",
+				"outrider.yaml:26:20: apps.web.files[10].template: large.tmpl: larger than 1 MiB",
+				"outrider.yaml:27:35: apps.web.files[11].destination: after % only i (the instance) or another % may stand",
+				"outrider.yaml:27:51: apps.web.files[11].format: not built yet; only none is",
+				"outrider.yaml:27:67: apps.web.files[11].in_place: not built yet; only false is",
+				"outrider.yaml:28:35: apps.web.files[12].destination: %i stands for the instance of a template unit, but OUTRIDER_INSTANCE is not set; the unit needs Environment=OUTRIDER_INSTANCE=%i",
+			}},
+		"a notify entry has one verb and what goes with it": {
+			secrets + files + "    notify:\n" +
+				"      - {}\n" +
+				"      - {signal: HUP}\n" +
+				"      - {pid_file: a.pid}\n" +
+				"      - {reload_unit: a.service, restart_unit: b.service}\n" +
+				"      - {reload_unit: nginx, user: web}\n" +
+				"      - {restart_unit: \"a b.service\", pid_file: a.pid, timeout: 0s}\n" +
+				"      - {signal: HUPP, pid_file: a.pid}\n" +
+				"      - {signal: SIGSTOP, pid_file: a.pid}\n" +
+				"      - {run: [a], user: web, timeout: 30}\n" +
+				"      - {run: [\"./%x\"], timeout: 2h}\n", []string{
+				"outrider.yaml:17:9: apps.web.notify[0]: lacks one of reload_unit, restart_unit, signal, run",
+				"outrider.yaml:18:9: apps.web.notify[1].pid_file: missing; a signal goes to the process that it names",
+				"outrider.yaml:19:9: apps.web.notify[2]: lacks one of reload_unit, restart_unit, signal, run",
+				"outrider.yaml:20:9: apps.web.notify[3]: has reload_unit and restart_unit; give one of them",
+				`outrider.yaml:21:23: apps.web.notify[4].reload_unit: "nginx" lacks the unit's type; did you mean nginx.service?`,
+				"outrider.yaml:21:30: apps.web.notify[4].user: only goes with run",
+				`outrider.yaml:22:24: apps.web.notify[5].restart_unit: "a b.service" is not the name of a unit`,
+				"outrider.yaml:22:39: apps.web.notify[5].pid_file: only goes with signal",
+				"outrider.yaml:22:65: apps.web.notify[5].timeout: 0s is out of range: 1s to 1h",
+				`outrider.yaml:23:18: apps.web.notify[6].signal: unknown value "HUPP"; did you mean HUP?`,
+				`outrider.yaml:24:18: apps.web.notify[7].signal: unknown value "STOP"; known here: ALRM, CONT, HUP, INT, KILL, QUIT, TERM, USR1, USR2, WINCH`,
+				`outrider.yaml:25:40: apps.web.notify[8].timeout: "30" is not a duration, such as 30s, 5m or 1h`,
+				"outrider.yaml:26:16: apps.web.notify[9].run[0]: after % only i (the instance) or another % may stand",
+				"outrider.yaml:26:34: apps.web.notify[9].timeout: 2h is out of range: 1s to 1h",
+			}},
+		"what is not built is taken at its default only": {
+			secrets + files + "    layout: files\n    on_denied: keep\n    settle: 0\n    splay: 0m\n    longest_wait: 30s\n" +
+				"  api:\n" + secrets + "    files: [{content: x, destination: /y}]\n    layout: directory\n    on_denied: remov\n    settle: 1s\n    env: {A: b}\n", []string{
+				"outrider.yaml:24:13: apps.api.layout: not built yet; only files is",
+				`outrider.yaml:25:16: apps.api.on_denied: unknown value "remov"; did you mean remove?`,
+				"outrider.yaml:26:13: apps.api.settle: not built yet; only 0s is",
+				"outrider.yaml:27:5: apps.api.env: not built yet",
+			}},
+		"YAML that refers to other YAML is refused": {
+			"    secrets: &s {db: {secret: prod/db}}\n" + "    files: *s\n    <<: {role: billing}\n    max_stale: !!str 1h\n    allow: {users: [&u a, *u]}\n", []string{
+				"outrider.yaml:14:14: apps.web.secrets: " + noAliases,
+				"outrider.yaml:15:12: apps.web.files: " + noAliases,
+				`outrider.yaml:16:5: apps.web."<<": ` + noAliases,
+				`outrider.yaml:17:16: apps.web.max_stale: tags such as "!!str" are not supported; leave it out`,
+				"outrider.yaml:18:21: apps.web.allow.users[0]: " + noAliases,
+				"outrider.yaml:18:27: apps.web.allow.users[1]: " + noAliases,
+			}},
+		"duplicate keys name the first": {
+			secrets + files + "    max_stale: 1h\n    max_stale: 2h\n  web:\n" + secrets + files, []string{
+				"outrider.yaml:17:5: apps.web.max_stale: duplicate key; the first is at outrider.yaml:16:5",
+				"outrider.yaml:18:3: apps.web: is there twice; the first is at outrider.yaml:13:3",
+			}},
+		"names stay usable as file names and labels": {
+			secrets + files + "  ../up: {}\n  a\\nb: {}\n  ? [a]\n  : {}\n", []string{
+				`outrider.yaml:16:3: apps."../up": a name is at most 64 letters, digits, _, . and -, and starts with a letter or digit`,
+				`outrider.yaml:16:3: apps."../up".secrets: missing`,
+				`outrider.yaml:16:3: apps."../up".files: missing`,
+				`outrider.yaml:17:3: apps."a\\nb": a name is at most 64 letters, digits, _, . and -, and starts with a letter or digit`,
+				`outrider.yaml:17:3: apps."a\\nb".secrets: missing`,
+				`outrider.yaml:17:3: apps."a\\nb".files: missing`,
+				`outrider.yaml:18:5: apps."": a name is at most 64 letters, digits, _, . and -, and starts with a letter or digit`,
+				`outrider.yaml:18:5: apps."".secrets: missing`,
+				`outrider.yaml:18:5: apps."".files: missing`,
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := map[string]string{"outrider.yaml": app(tc.text), "a": "", "large.tmpl": strings.Repeat(" ", sizeLimit+1)}
+			got := mistakes(t, folder, nil)
+			for i := range got {
+				if at := strings.Index(got[i], os.TempDir()); at >= 0 { // the folder itself
+					end := strings.Index(got[i][at:], ": ")
+					got[i] = got[i][:at] + "FOLDER" + got[i][at+end:]
+				}
+			}
+			if diff := cmp.Diff(got, tc.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMistakesOfAWholeFile(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text string
+		want []string
+	}{
+		"nothing at all":        {"", []string{"outrider.yaml: the file is empty; docs/configuration.md has a sample"}},
+		"nothing but a comment": {"# soon\n", []string{"outrider.yaml: the file is empty; docs/configuration.md has a sample"}},
+		"nothing but null":      {"---\n", []string{"outrider.yaml: the file is empty; docs/configuration.md has a sample"}},
+		"a list":                {"- a\n", []string{"outrider.yaml:1:1: wants a mapping; got a list"}},
+		"a word":                {"version\n", []string{"outrider.yaml:1:1: wants a mapping; got text"}},
+		"an empty mapping": {"{}", []string{
+			"outrider.yaml:1:1: version: missing",
+			"outrider.yaml:1:1: identities: missing",
+			"outrider.yaml:1:1: roles: missing",
+		}},
+		"two documents":    {head + "  {}\n---\n" + head, []string{"outrider.yaml:14:1: a second document begins here; a file holds one"}},
+		"a tab":            {"version: 1\nroles:\n\tbilling: {}\n", []string{"outrider.yaml:3:1: a tab in the indentation; YAML takes spaces only"}},
+		"a tab after some": {"a:\n  b:\n  \tc: 1\n", []string{"outrider.yaml:3:3: a tab in the indentation; YAML takes spaces only"}},
+		"a plain %":        {"version: 1\nstate: %i\n", []string{"outrider.yaml:2:8: a plain value cannot start with %; put it in quotes"}},
+		"an open quote":    {"version: 1\nstate: \"/var\nlog: {}\n", []string{"outrider.yaml:2:1: found unexpected end of stream"}},
+		"an open bracket":  {"version: 1\napps: {a: {b: c}\nlog: {}\n", []string{"outrider.yaml:3:1: did not find expected ',' or '}'"}},
+		"a wrong indentation, far into a block": {"version: 1\napps:\n  a:\n    b: 1\n    c: 1\n    d: 1\n   e: 1\n",
+			[]string{"outrider.yaml:7:4: did not find expected key"}},
+		"a key without its colon":  {"version: 1\nstate\nlog: {}\n", []string{"outrider.yaml:2:1: could not find expected ':'"}},
+		"two colons":               {"version: 1\nstate: a: b\n", []string{"outrider.yaml:2:1: mapping values are not allowed in this context"}},
+		"an anchor that is not":    {"version: 1\nlog: *x\n", []string{"outrider.yaml:2:6: " + noAliases}},
+		"bytes that are not UTF-8": {"version: 1\nstate: /v\xffr\n", []string{"outrider.yaml:2:10: the file is not UTF-8: invalid leading UTF-8 octet"}},
+		"a control character":      {"version: 1\nstate: é\x01\n", []string{"outrider.yaml:2:9: control characters are not allowed"}},
+		"a second document that is broken": {"version: 1\n...\nlog: {}\n",
+			[]string{"outrider.yaml:3:1: did not find expected <document start>"}},
+		"a megabyte": {strings.Repeat("#", sizeLimit+1), []string{"outrider.yaml: larger than 1 MiB"}},
+		"wrong values at the top": {"version: 2\nidentities: {}\nroles: 1\napps: []\nwatch: {interval: 500ms, queue: https://x}\n" +
+			"listen: {admin: /run/x, metrics: 127.0.0.1:1}\nstate: \"\"\nlog: {level: warning, format: JSON}\naws: {ca_bundle: x}\n", []string{
+			`outrider.yaml:1:10: version: unknown value "2"; known here: 1`,
+			"outrider.yaml:2:1: identities: is empty; there must be at least one",
+			"outrider.yaml:3:8: roles: wants a mapping by name; got a number",
+			"outrider.yaml:4:7: apps: wants a mapping by name; got a list",
+			"outrider.yaml:5:19: watch.interval: 500ms is out of range: 1s to 24h",
+			"outrider.yaml:5:26: watch.queue: not built yet",
+			`outrider.yaml:6:17: listen.admin: "/run/x" is not unix: and the path of a socket`,
+			"outrider.yaml:6:25: listen.metrics: not built yet",
+			`outrider.yaml:7:8: state: "" is not a path`,
+			`outrider.yaml:8:14: log.level: unknown value "warning"; did you mean warn?`,
+			`outrider.yaml:8:31: log.format: unknown value "JSON"; known here: auto, json, text`,
+			"outrider.yaml:9:7: aws.ca_bundle: not built yet",
+		}},
+		"a socket's path that the kernel would cut": {strings.TrimSuffix(head, "apps:\n") + "listen: {admin: unix:/" + strings.Repeat("x", 107) + "}\n",
+			[]string{"outrider.yaml:12:17: listen.admin: a socket's path has at most 107 bytes, /" + strings.Repeat("x", 107) + " has 108"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(mistakes(t, map[string]string{"outrider.yaml": tc.text}, nil), tc.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMistakesOfIdentitiesAndRoles(t *testing.T) {
+	text := `version: 1
+identities:
+  a: {certificate: a.pem}
+  b: {certificate: b.pem, private_key: "pkcs11:object=key"}
+  c: {pkcs12: c.p12}
+roles:
+  several:
+    region: eu-west-3
+    trust_anchor: arn:aws:rolesanywhere:eu-west-1:111122223333:trust-anchor/a
+    profile: arn:aws:rolesanywhere:eu-west-3:111122223333:trust-anchor/b
+    role: arn:aws-cn:iam::111122223333:role/path/billing
+  wrong:
+    identity: aa
+    region: eu-west-3a
+    trust_anchor: arn:aws:rolesanywhere:eu-west-1:1111:trust-anchor/a
+    profile: arn:aws:rolesanywhere:eu-west-3:111122223333:profile/
+    role: billing
+    session_duration: 10m
+    session_name: a b
+    fips: true
+    dual_stack: yes
+    endpoints: {ssm: http://ssm.internal, sqs: "https://u:hunter2@x", sts: "https://x?y", secretsmanager: x, rolesanywhere: "https://x:99999", s3: https://x}
+  china:
+    identity: a
+    region: cn-north-1
+    trust_anchor: arn:aws-cn:rolesanywhere:cn-north-1:111122223333:trust-anchor/a
+    profile: arn:aws-cn:rolesanywhere:cn-north-1:111122223333:profile/b
+    role: arn:aws-cn:iam::111122223333:role/billing
+`
+	want := []string{
+		"outrider.yaml:3:3: identities.a.private_key: missing",
+		"outrider.yaml:4:40: identities.b.private_key: not built yet: pkcs11: keys; give the path of a PEM file",
+		"outrider.yaml:5:7: identities.c.pkcs12: not built yet",
+		"outrider.yaml:7:3: roles.several.identity: missing; there are several identities: a, b, c",
+		"outrider.yaml:9:19: roles.several.trust_anchor: is in region eu-west-1, but its role is in eu-west-3",
+		`outrider.yaml:10:14: roles.several.profile: "arn:aws:rolesanywhere:eu-west-3:111122223333:trust-anchor/b" does not look like arn:aws:rolesanywhere:REGION:ACCOUNT:profile/ID`,
+		"outrider.yaml:11:11: roles.several.role: is in partition aws-cn, but region eu-west-3 is in aws",
+		`outrider.yaml:13:15: roles.wrong.identity: there is no identity "aa"; did you mean a?`,
+		`outrider.yaml:14:13: roles.wrong.region: "eu-west-3a" is not a region, such as eu-west-3`,
+		`outrider.yaml:15:19: roles.wrong.trust_anchor: "arn:aws:rolesanywhere:eu-west-1:1111:trust-anchor/a" does not look like arn:aws:rolesanywhere:REGION:ACCOUNT:trust-anchor/ID`,
+		`outrider.yaml:16:14: roles.wrong.profile: "arn:aws:rolesanywhere:eu-west-3:111122223333:profile/" does not look like arn:aws:rolesanywhere:REGION:ACCOUNT:profile/ID`,
+		`outrider.yaml:17:11: roles.wrong.role: "billing" does not look like arn:aws:iam::ACCOUNT:role/ID`,
+		"outrider.yaml:18:23: roles.wrong.session_duration: 10m is out of range: 15m to 12h",
+		`outrider.yaml:19:19: roles.wrong.session_name: "a b" is not what may stand here: 2 to 64 letters, digits and _+=,.@-`,
+		"outrider.yaml:20:11: roles.wrong.fips: not built yet; only false is",
+		"outrider.yaml:21:17: roles.wrong.dual_stack: wants true or false; got text",
+		`outrider.yaml:22:22: roles.wrong.endpoints.ssm: "http://ssm.internal": plain http only goes to loopback; use https`,
+		"outrider.yaml:22:48: roles.wrong.endpoints.sqs: no user or password may stand in the URL",
+		`outrider.yaml:22:76: roles.wrong.endpoints.sts: "https://x?y": no query and no fragment may stand in the URL`,
+		`outrider.yaml:22:107: roles.wrong.endpoints.secretsmanager: "x" is not a URL such as https://host:port`,
+		`outrider.yaml:22:125: roles.wrong.endpoints.rolesanywhere: "https://x:99999" is not a URL such as https://host:port`,
+		"outrider.yaml:22:144: roles.wrong.endpoints.s3: unknown key; known here: rolesanywhere, secretsmanager, sqs, ssm, sts",
+	}
+	if diff := cmp.Diff(mistakes(t, map[string]string{"outrider.yaml": text}, nil), want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+func TestMistakesAcrossFilesAndTheEnvironment(t *testing.T) {
+	got := mistakes(t, map[string]string{
+		"outrider.yaml":   app(secrets + files),
+		"apps.d/a.yaml":   "apps: {web: {}}\nroles: {}\n",
+		"apps.d/b.yaml":   "apps:\n  b: {secrets: {x: {secret: x}}, files: [{content: x, destination: /x}]}\n",
+		"apps.d/c.yaml":   "",
+		"apps.d/d.yaml":   "apps: {\n",
+		"apps.d/e.yaml/x": "",
+	}, map[string]string{
+		"OUTRIDER_INSTANCE":                "../etc",
+		"AWS_ENDPOINT_URL":                 "http://10.0.0.1",
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://user:hunter2@x",
+	})
+	want := []string{
+		"apps.d/a.yaml:1:8: apps.web: is there twice; the first is at outrider.yaml:13:3",
+		"apps.d/a.yaml:2:1: roles: unknown key; known here: apps",
+		"apps.d/b.yaml:2:68: apps.b.files[0].destination: is written twice; the first is apps.web.files[0].destination at outrider.yaml:15:26",
+		"apps.d/c.yaml: the file is empty; docs/configuration.md has a sample",
+		"apps.d/d.yaml:1:1: did not find expected node content",
+		"apps.d/e.yaml: not a regular file",
+		`AWS_ENDPOINT_URL: "http://10.0.0.1": plain http only goes to loopback; use https`,
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER: no user or password may stand in the URL",
+		`OUTRIDER_INSTANCE: "../etc" cannot be part of a file's name`,
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+func TestAFileThatCannotBeReadSaysWhatToDo(t *testing.T) {
+	got := mistakes(t, nil, nil)
+	want := []string{"outrider.yaml: no such file; write it, or name another with --config (docs/configuration.md has a sample)"}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	everything, err := os.ReadFile("testdata/everything.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(everything)
+	f.Add([]byte(app(secrets + files)))
+	for _, text := range []string{"a: *a", "a: &a [*a]", "? {a: b}\n: c", "<<: {}", "a: !!binary x", "\xff\xfea", "a: 'x", "%YAML 1.1\n---\n", "- - - a\n -", "{", "a\n---\nb"} {
+		f.Add([]byte(text))
+	}
+	name := filepath.Join(f.TempDir(), "outrider.yaml")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(name, noEnvironment)
+		if err == nil {
+			if len(got.Roles) == 0 || len(got.Identities) == 0 {
+				t.Errorf("got a configuration without a role or an identity")
+			}
+			return
+		}
+		var all Mistakes
+		if !errors.As(err, &all) || len(all) == 0 {
+			t.Fatalf("got %T %v, want Mistakes", err, err)
+		}
+		for _, m := range all {
+			if m.File == "" || m.Text == "" || m.Line > 0 && m.Column < 1 {
+				t.Errorf("got %+v, want a place and a text", m)
+			}
+			if strings.ContainsRune(strings.ReplaceAll(m.String(), name, ""), '\n') {
+				t.Errorf("got %q, want one line", m.String())
+			}
+		}
+	})
+}
