@@ -1,0 +1,161 @@
+package signer_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"outrider/internal/pkitest"
+	"outrider/signer"
+)
+
+// written puts a good set into a folder.
+func written(t *testing.T) (signer.Files, pkitest.Leaf) {
+	t.Helper()
+	dir := t.TempDir()
+	ca := pkitest.NewRoot(t, "root").Intermediate(t, "ca")
+	leaf := ca.Leaf(t, pkitest.Options{})
+	f := signer.Files{
+		Certificate: filepath.Join(dir, "host.pem"),
+		PrivateKey:  filepath.Join(dir, "host.key"),
+		Chain:       filepath.Join(dir, "chain.pem"),
+	}
+	write(t, f.Certificate, leaf.Certificate, 0o644)
+	write(t, f.PrivateKey, leaf.PrivateKey, 0o600)
+	write(t, f.Chain, pkitest.CertificatePEM(ca.Certificate), 0o644)
+	return f, leaf
+}
+
+func write(t *testing.T, path string, content []byte, mode fs.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, content, mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoadReadsTheThreeAsOneSet(t *testing.T) {
+	f, leaf := written(t)
+	id, err := f.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !id.Leaf().Equal(leaf.Parsed) || len(id.Chain()) != 1 || len(id.Warnings()) != 0 {
+		t.Errorf("got %s, %d above it, warnings %q", id, len(id.Chain()), id.Warnings())
+	}
+	f.Chain = ""
+	if id, err = f.Load(); err != nil || len(id.Chain()) != 0 {
+		t.Errorf("without a chain: got %v", err)
+	}
+}
+
+func TestLoadFollowsLinks(t *testing.T) {
+	f, _ := written(t)
+	link := filepath.Join(t.TempDir(), "linked.pem")
+	if err := os.Symlink(f.Certificate, link); err != nil {
+		t.Fatal(err)
+	}
+	f.Certificate = link
+	if _, err := f.Load(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	tests := map[string]struct {
+		harm func(t *testing.T, f *signer.Files)
+		file func(f signer.Files) string
+		want string
+	}{
+		"a certificate that is not there": {
+			harm: func(_ *testing.T, f *signer.Files) { f.Certificate += ".new" },
+			file: func(f signer.Files) string { return "certificate " + f.Certificate },
+			want: "no such file or directory; put it there",
+		},
+		"a key that is not there": {
+			harm: func(_ *testing.T, f *signer.Files) { f.PrivateKey += ".new" },
+			file: func(f signer.Files) string { return "private key " + f.PrivateKey },
+			want: "no such file or directory; put it there",
+		},
+		"a chain that is not there": {
+			harm: func(_ *testing.T, f *signer.Files) { f.Chain += ".new" },
+			file: func(f signer.Files) string { return "chain " + f.Chain },
+			want: "no such file or directory; put it there",
+		},
+		"an empty chain": {
+			harm: func(t *testing.T, f *signer.Files) { write(t, f.Chain, nil, 0o644) },
+			file: func(f signer.Files) string { return "chain " + f.Chain },
+			want: "is empty",
+		},
+		"a folder": {
+			harm: func(_ *testing.T, f *signer.Files) { f.Certificate = filepath.Dir(f.Certificate) },
+			file: func(f signer.Files) string { return "certificate " + f.Certificate },
+			want: "is not a regular file",
+		},
+		"a FIFO nobody writes to": {
+			harm: func(t *testing.T, f *signer.Files) {
+				f.PrivateKey += ".fifo"
+				if err := syscall.Mkfifo(f.PrivateKey, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			},
+			file: func(f signer.Files) string { return "private key " + f.PrivateKey },
+			want: "is not a regular file",
+		},
+		"a file that is too large": {
+			harm: func(t *testing.T, f *signer.Files) {
+				if err := os.Truncate(f.Certificate, 1<<20+1); err != nil {
+					t.Fatal(err)
+				}
+			},
+			file: func(f signer.Files) string { return "certificate " + f.Certificate },
+			want: "is larger than",
+		},
+		"the key of another certificate": {
+			harm: func(t *testing.T, f *signer.Files) {
+				write(t, f.PrivateKey, pkitest.NewRoot(t, "x").Leaf(t, pkitest.Options{}).PrivateKey, 0o600)
+			},
+			file: func(f signer.Files) string { return "private key " + f.PrivateKey },
+			want: "does not belong",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _ := written(t)
+			test.harm(t, &f)
+			_, err := f.Load()
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			if want := test.file(f) + ": " + test.want; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("got %q, want it to begin with %q", err, want)
+			}
+			missing := strings.Contains(name, "not there")
+			if got := errors.Is(err, fs.ErrNotExist); got != missing {
+				t.Errorf("is fs.ErrNotExist: got %t, want %t", got, missing)
+			}
+		})
+	}
+}
+
+func TestLoadWarnsOfAKeyThatEveryUserCanReach(t *testing.T) {
+	for mode, want := range map[fs.FileMode]bool{0o600: false, 0o640: false, 0o644: true, 0o602: true} {
+		f, _ := written(t)
+		if err := os.Chmod(f.PrivateKey, mode); err != nil {
+			t.Fatal(err)
+		}
+		id, err := f.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(id.Warnings()) > 0; got != want {
+			t.Errorf("mode %04o: got warnings %q, want some: %t", mode, id.Warnings(), want)
+		}
+	}
+}
