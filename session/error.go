@@ -1,0 +1,225 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/restjson"
+	"github.com/aws/smithy-go"
+
+	"outrider/signer"
+)
+
+// unknown is the generated client's code and message where an answer has
+// none.
+const unknown = "UnknownError"
+
+// userinfo is a user and password in a URL, such as a proxy's.
+var userinfo = regexp.MustCompile(`//[^\s/]*@`)
+
+// Error says why there is no session. No text in it holds a secret or a line
+// break, and none of ours a URL.
+type Error struct {
+	Host      string        // whom was asked
+	Status    int           // HTTP status; 0: no answer came
+	Code      string        // AWS's, such as AccessDeniedException; empty when AWS did not answer
+	Message   string        // AWS's, or what went wrong on the way
+	RequestID string        // AWS's; may be empty
+	Remedy    string        // empty when none is known
+	Skew      time.Duration // AWS's clock minus this host's, as Client.Skew
+	Err       error         // what went wrong on the way; nil when there was an answer
+}
+
+// Error gives all of it in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CreateSession at %s: ", e.Host)
+	if e.Code != "" {
+		b.WriteString(e.Code + ": ")
+	}
+	b.WriteString(e.Message)
+	switch {
+	case e.RequestID != "":
+		fmt.Fprintf(&b, " (HTTP %d, request id %s)", e.Status, e.RequestID)
+	case e.Status != 0:
+		fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	}
+	if e.Remedy != "" {
+		b.WriteString("; " + e.Remedy)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err, such as context.DeadlineExceeded.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same call may succeed soon: throttling, an
+// outage, the network, or somebody else than AWS who answered. What is not
+// temporary is tried slowly, until someone mends it.
+func (e *Error) Temporary() bool {
+	return e.Code == "" || e.throttled() || e.Status >= 500
+}
+
+func (e *Error) throttled() bool {
+	code := strings.ToLower(e.Code)
+	return e.Status == http.StatusTooManyRequests || strings.Contains(code, "throttl") ||
+		strings.HasPrefix(code, "toomanyrequests") || strings.HasPrefix(code, "requestlimitexceeded")
+}
+
+// explain turns whatever the generated client returned into an Error. The
+// client's own texts are not shown: some quote the answer.
+func (c *Client) explain(ctx context.Context, x *exchange, role Role, err error) *Error {
+	e := &Error{Host: host(role), Status: x.status, RequestID: clean(x.header.Get("X-Amzn-Requestid")), Skew: c.Skew()}
+	var api smithy.APIError
+	errors.As(err, &api)
+	switch {
+	case ctx.Err() != nil && (x.status == 0 || x.err != nil):
+		e.Err, e.Message = ctx.Err(), clean(context.Cause(ctx).Error())
+	case x.err != nil:
+		e.Err, e.Message = x.err, clean(userinfo.ReplaceAllString(x.err.Error(), "//"))
+	case api != nil && api.ErrorMessage() != unknown:
+		e.Code, e.Message = clean(strings.TrimPrefix(api.ErrorCode(), unknown)), clean(api.ErrorMessage())
+	case api != nil || is[*smithy.DeserializationError](err):
+		e.Code = clean(restjson.SanitizeErrorCode(x.header.Get("X-Amzn-Errortype")))
+		e.Message = notAWS(x)
+	case x.status != 0:
+		e.Message = clean(err.Error())
+	default:
+		e.Err, e.Message = err, clean(err.Error())
+	}
+	e.Remedy = e.remedy(role, x.id, x.answered)
+	return e
+}
+
+// notAWS describes an answer that is none of IAM Roles Anywhere's.
+func notAWS(x *exchange) string {
+	if kind, _, err := mime.ParseMediaType(x.header.Get("Content-Type")); err == nil && kind != "application/json" {
+		return "the answer is " + clean(kind) + ", not IAM Roles Anywhere's JSON"
+	}
+	return "the answer is not IAM Roles Anywhere's JSON"
+}
+
+func host(role Role) string {
+	u, err := url.Parse(role.endpoint())
+	if err != nil {
+		return role.Region
+	}
+	return u.Host
+}
+
+// clean makes one bounded line of a text from outside.
+func clean(s string) string {
+	const longest = 600
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > longest {
+		s = string(r[:longest]) + "…"
+	}
+	return strings.TrimSpace(s)
+}
+
+// remedy says how to mend e, "" when there is nothing to say. At is when the
+// answer came, by our clock.
+func (e *Error) remedy(role Role, id *signer.Identity, at time.Time) string {
+	switch {
+	case errors.Is(e.Err, context.Canceled):
+		return ""
+	case e.Err != nil:
+		return networkRemedy(e.Err)
+	case e.throttled():
+		return "AWS takes 10 CreateSession a second, counted by certificate and source address; have fewer hosts start at once"
+	case e.Status == http.StatusProxyAuthRequired:
+		return "put the proxy's user and password into HTTPS_PROXY"
+	case e.Status >= 500:
+		return ""
+	case e.Code == "":
+		return "look for a captive portal, a proxy or a firewall in between, or a wrong endpoint"
+	case e.Status == http.StatusForbidden:
+		return e.refusal(role, id, at)
+	case e.Code == "ResourceNotFoundException":
+		return fmt.Sprintf("check trust_anchor and profile: both must exist in %s, in that account", role.Region)
+	case e.Code == "ValidationException":
+		return "check the ARNs, session_duration (15m to 12h), session_name (2 to 64 characters) and that the chain holds every intermediate"
+	}
+	return ""
+}
+
+// refusal is the remedy for a 403. The texts are the only thing that tells
+// AWS's reasons apart.
+func (e *Error) refusal(role Role, id *signer.Identity, at time.Time) string {
+	message := strings.ToLower(e.Message)
+	if err := id.CheckTime(at.Add(e.Skew)); err != nil {
+		return err.Error()
+	}
+	switch {
+	case strings.Contains(message, "untrusted signing certificate"):
+		return untrusted(id)
+	case strings.Contains(message, "certificate revoked"):
+		return fmt.Sprintf("serial %x is on a CRL that was imported; issue a new certificate", id.Leaf().SerialNumber)
+	case strings.Contains(message, "maxsessionduration"):
+		return "shorten session_duration or the profile's, or raise the role's MaxSessionDuration"
+	case strings.HasPrefix(message, "unable to assume role"):
+		return "the role's trust policy must allow rolesanywhere.amazonaws.com sts:AssumeRole, sts:TagSession and sts:SetSourceIdentity " +
+			"under conditions this certificate meets, and the profile must list the role; a session_duration over the role's MaxSessionDuration is refused too"
+	case e.Skew != 0:
+		return fmt.Sprintf("this host's clock is %s; set it", offBy(e.Skew))
+	case strings.Contains(message, "invalid signature"):
+		return "look for a proxy in between that changes headers, and at this host's clock"
+	case role.Name != "":
+		return "leave session_name out, or have the profile accept role session names"
+	}
+	return "check that trust anchor and profile are enabled and that the profile lists the role"
+}
+
+func untrusted(id *signer.Identity) string {
+	last := id.Leaf()
+	if chain := id.Chain(); len(chain) > 0 {
+		last = chain[len(chain)-1]
+	}
+	return fmt.Sprintf("%q must be the trust anchor's certificate, or the chain must go on up to it; check trust_anchor", last.Issuer)
+}
+
+func offBy(skew time.Duration) string {
+	if skew > 0 {
+		return skew.String() + " behind AWS's"
+	}
+	return (-skew).String() + " ahead of AWS's"
+}
+
+func networkRemedy(err error) string {
+	op, _ := errors.AsType[*net.OpError](err)
+	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	switch {
+	case op != nil && op.Op == "proxyconnect":
+		return "check HTTPS_PROXY and NO_PROXY"
+	case is[*net.DNSError](err):
+		return "check region and the name servers"
+	case invalid.Cert != nil && invalid.Reason == x509.Expired:
+		return "check this host's clock"
+	case is[*tls.CertificateVerificationError](err):
+		return "if a proxy opens TLS, add its CA to the system's roots"
+	case op != nil, errors.Is(err, context.DeadlineExceeded):
+		return "check the route, the firewall and HTTPS_PROXY"
+	}
+	return ""
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
