@@ -1,0 +1,84 @@
+package refresher
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Loop calls Look again and again, one call at a time: after Interval with
+// jitter when the last look went well, after a back-off when it failed, and
+// at once when Wake asks for it. Set the fields before Run.
+type Loop struct {
+	Look     func(context.Context) error // its error says only that it failed; reporting is its own business
+	Interval time.Duration               // 0: after success only Wake looks again
+	Asleep   bool                        // the first look, too, waits for Wake
+	Retry    Backoff
+	Roll     func() float64 // a random number in [0, 1)
+
+	once sync.Once
+	wake chan struct{}
+	next atomic.Int64 // Unix nanoseconds of the next planned look; 0: none
+}
+
+// Next returns when the loop means to look next; the zero time while it looks
+// or only Wake would make it.
+func (l *Loop) Next() time.Time {
+	if at := l.next.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
+// Wake makes the loop look at once, or again as soon as the look under way
+// has ended. It never blocks. However many calls come together, two looks at
+// the most come of them.
+func (l *Loop) Wake() {
+	select {
+	case l.signal() <- struct{}{}:
+	default:
+	}
+}
+
+// Run looks for the first time at once, unless the loop starts asleep, and
+// ends only with ctx, whose cause it returns.
+func (l *Loop) Run(ctx context.Context) error {
+	if l.Asleep {
+		if err := until(ctx, time.Time{}, l.signal()); err != nil {
+			return err
+		}
+	}
+	failures := 0
+	for ctx.Err() == nil {
+		at := time.Time{}
+		switch err := l.Look(ctx); {
+		case err != nil:
+			failures++
+			at = time.Now().Add(l.Retry.Delay(failures, l.Roll()))
+		case l.Interval > 0:
+			failures = 0
+			at = time.Now().Add(Poll(l.Interval, l.Roll()))
+		default:
+			failures = 0
+		}
+		if err := l.rest(ctx, at); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// rest waits for at, or for Wake; a zero at is never reached.
+func (l *Loop) rest(ctx context.Context, at time.Time) error {
+	if !at.IsZero() {
+		l.next.Store(at.UnixNano())
+		defer l.next.Store(0)
+	}
+	return until(ctx, at, l.signal())
+}
+
+func (l *Loop) signal() chan struct{} {
+	l.once.Do(func() { l.wake = make(chan struct{}, 1) })
+	return l.wake
+}
