@@ -1,0 +1,315 @@
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"outrider/secret"
+)
+
+// maxNesting bounds executeTemplate, whose recursion text/template does not see.
+const maxNesting = 100
+
+// execution is one run of a template on one snapshot.
+type execution struct {
+	template *Template
+	snapshot secret.Snapshot
+	set      *template.Template
+	scratch  scratch
+	nesting  int
+	last     *site // the last site that was reached: where an error without a place belongs
+}
+
+// call is what a function takes as its first parameter when it needs to know
+// the run and the place it is called from.
+type call struct {
+	*execution
+	site *site
+}
+
+func (x *execution) run() (out []byte, err error) {
+	// Functions are guarded one by one; this is for text/template itself. The
+	// text of a panic may hold a value, so it is not kept.
+	defer func() {
+		if recover() != nil {
+			out, err = nil, x.lost()
+		}
+	}()
+	x.set = template.New("").Funcs(template.FuncMap{
+		callFunc: x.call, fieldFunc: x.field, printFunc: x.print, rangeFunc: x.ranged,
+	})
+	for name, tree := range x.template.trees {
+		if _, err := x.set.AddParseTree(name, tree); err != nil {
+			return nil, x.lost()
+		}
+	}
+	root := make(map[string]any, len(x.template.secrets))
+	for _, name := range x.template.secrets {
+		if v, ok := x.snapshot.Get(name); ok {
+			root[name] = decode(v)
+		}
+	}
+	var b bytes.Buffer
+	if err := x.set.Execute(&b, root); err != nil {
+		return nil, x.typed(err)
+	}
+	return b.Bytes(), nil
+}
+
+// typed returns the *Error within what text/template returned.
+func (x *execution) typed(err error) error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	return x.lost()
+}
+
+// lost is the Error for a failure of which nothing else can safely be told.
+func (x *execution) lost() error {
+	pos := 0
+	if x.last != nil {
+		pos = x.last.pos
+	}
+	return x.template.failure(pos, "", fault("the template stops near here: perhaps it calls itself without end"))
+}
+
+// reached returns the site that the first argument of each of ours stands for.
+func (x *execution) reached(number reflect.Value) *site {
+	x.last = &x.template.sites[number.Int()]
+	return x.last
+}
+
+// call calls a function.
+func (x *execution) call(number reflect.Value, args ...reflect.Value) (reflect.Value, error) {
+	st := x.reached(number)
+	out, err := x.invoke(st, st.function, args)
+	if err != nil {
+		return reflect.Value{}, x.template.failure(st.pos, st.name, err)
+	}
+	return out, nil
+}
+
+// invoke calls a function or method with what its parameters want.
+func (x *execution) invoke(st *site, function reflect.Value, args []reflect.Value) (out reflect.Value, err error) {
+	defer func() {
+		if recover() != nil {
+			out, err = reflect.Value{}, errArguments
+		}
+	}()
+	typ := function.Type()
+	if err := arity(typ, len(args)); err != nil {
+		return reflect.Value{}, err
+	}
+	in, err := converted(typ, args)
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	if err := bounded(st.name, in); err != nil {
+		return reflect.Value{}, err
+	}
+	if wantsCall(typ) == 1 {
+		in = slices.Insert(in, 0, reflect.ValueOf(call{x, st}))
+	}
+	results := function.Call(in)
+	if len(results) == 2 {
+		if err, failed := reflect.TypeAssert[error](results[1]); failed {
+			return reflect.Value{}, err
+		}
+	}
+	return concrete(results[0]), nil
+}
+
+// field follows the names of a field access down from its base. The last may
+// be a method, which takes the arguments.
+func (x *execution) field(number, base reflect.Value, args ...reflect.Value) (reflect.Value, error) {
+	st := x.reached(number)
+	v, pos := concrete(base), st.pos
+	for i, name := range st.fields {
+		var given []reflect.Value
+		if i == len(st.fields)-1 {
+			given = args
+		}
+		next, function, err := x.step(st.base.append(st.fields[:i]), v, name, given)
+		if err != nil {
+			return reflect.Value{}, x.template.failure(pos, function, err)
+		}
+		v = next
+		pos += len(name) + 1
+	}
+	return v, nil
+}
+
+// step goes from v, which comes from where, to one of its fields, or calls
+// its method: the function that is named for errors.
+func (x *execution) step(where origin, v reflect.Value, name string, args []reflect.Value) (next reflect.Value, function string, err error) {
+	if !v.IsValid() {
+		return v, "", faultf("%s is null: it has no field %s", where, name)
+	}
+	if method := v.MethodByName(name); method.IsValid() {
+		next, err = x.invoke(&site{name: name}, method, args)
+		return next, name, err
+	}
+	if len(args) > 0 {
+		return v, "", faultf("field %s is not a function: it takes no arguments", name)
+	}
+	switch v.Kind() {
+	case reflect.Map:
+		if key, ok := convert(reflect.ValueOf(name), v.Type().Key()); ok {
+			if next = v.MapIndex(key); !next.IsValid() {
+				return v, "", x.missing(where, name)
+			}
+			return concrete(next), "", nil
+		}
+	case reflect.Struct:
+		if f, ok := v.Type().FieldByName(name); ok && f.IsExported() {
+			return concrete(v.FieldByIndex(f.Index)), "", nil
+		}
+	}
+	what := kindOf(v)
+	if isText(v) && len(where.path) == 1 {
+		what = "text, not a JSON object"
+	}
+	return v, "", faultf("%s is %s: it has no field %s", where, what, name)
+}
+
+// missing is the fault for a field that does not exist; an empty name stands
+// for one that must not be shown.
+func (x *execution) missing(where origin, name string) error {
+	what := "field " + quoted(name)
+	if name == "" {
+		what = "the field asked for"
+	}
+	switch {
+	case where.known && len(where.path) > 0:
+		return faultf("%s does not exist in %s; it has: %s", what, where, listed(x.names(where.path)))
+	case where.known:
+		return faultf("%s does not exist; the secrets are: %s", strings.Replace(what, "field", "secret", 1), listed(x.snapshot.Names()))
+	case where.label != "":
+		return faultf("%s does not exist in %s", what, where)
+	}
+	return faultf("%s does not exist", what)
+}
+
+// names returns the names of the fields at a path of the snapshot. They are
+// read anew: those of a map in use may be values, put there by the template.
+func (x *execution) names(path []string) []string {
+	version, _ := x.snapshot.Get(path[0])
+	v := decode(version)
+	for _, name := range path[1:] {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	m, _ := v.(map[string]any)
+	return slices.Sorted(maps.Keys(m))
+}
+
+// print returns what is inserted in the place of a value. The formats' escaping
+// belongs here.
+func (x *execution) print(number, value reflect.Value) (string, error) {
+	st := x.reached(number)
+	text, err := printed(st.base.String(), concrete(value))
+	if err != nil {
+		return "", x.template.failure(st.pos, "", err)
+	}
+	return text, nil
+}
+
+// printed returns the text of a value that has one.
+func printed(name string, v reflect.Value) (string, error) {
+	if !v.IsValid() {
+		return "", faultf("%s is null: there is nothing to insert", name)
+	}
+	if s, ok := reflect.TypeAssert[fmt.Stringer](v); ok { // a date, a duration, a semantic version
+		return s.String(), nil
+	}
+	if text, ok := scalar(v); ok {
+		return text, nil
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool()), nil
+	case reflect.Map, reflect.Struct:
+		return "", faultf("%s is an object: name one of its fields, or use toJSON", name)
+	case reflect.Slice, reflect.Array:
+		return "", faultf("%s is a list: use range, join or toJSON", name)
+	}
+	return "", faultf("%s is %s: it cannot be inserted", name, kindOf(v))
+}
+
+// ranged checks what a range goes over.
+func (x *execution) ranged(number, value reflect.Value) (reflect.Value, error) {
+	st := x.reached(number)
+	v := concrete(value)
+	n, isNumber := numberOf(v)
+	var err error
+	switch {
+	case !v.IsValid(), v.Kind() == reflect.Map, !isText(v) && v.Kind() == reflect.Slice:
+		return v, nil
+	case !isNumber || !n.whole:
+		err = faultf("range cannot go over %s", kindOf(v))
+	case st.pair:
+		err = fault("range over a number has one variable")
+	case n.i > maxSize:
+		err = faultf("range goes to %d at most", maxSize)
+	default:
+		return reflect.ValueOf(n.i), nil
+	}
+	return reflect.Value{}, x.template.failure(st.pos, "", err)
+}
+
+// decode returns what templates see of a secret: a map for a JSON object,
+// bytes for a binary value, otherwise the text as stored.
+func decode(v secret.Version) any {
+	b := v.Value.Reveal()
+	if v.Binary {
+		return b
+	}
+	if trimmed := bytes.TrimLeft(b, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
+		if object, err := decodeJSON(b); err == nil {
+			return object
+		}
+	}
+	return string(b)
+}
+
+// decodeJSON decodes one JSON value. Numbers keep their digits: those that
+// are an int64 and written as Go would are one, the others are json.Number.
+func decodeJSON(b []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fault("it is not JSON")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fault("something follows the JSON value")
+	}
+	return integers(v), nil
+}
+
+func integers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = integers(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = integers(v[i])
+		}
+	case json.Number:
+		if i, err := v.Int64(); err == nil && strconv.FormatInt(i, 10) == v.String() {
+			return i
+		}
+	}
+	return v
+}
