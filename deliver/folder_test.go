@@ -1,0 +1,257 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"outrider/secret"
+)
+
+func TestLinks(t *testing.T) {
+	tests := []struct {
+		name   string
+		links  map[string]string // beside the folder real, which holds f
+		path   string
+		policy Symlink
+		want   []string
+	}{
+		{"a link is followed, and stays", map[string]string{"l": "real/f"}, "l", Follow,
+			[]string{"l -> real/f", "real drwxr-xr-x ", "real/f -rw-r--r-- new"}},
+		{"a chain of links is followed", map[string]string{"l": "m", "m": "./real/../real//f"}, "l", Follow,
+			[]string{"l -> m", "m -> ./real/../real//f", "real drwxr-xr-x ", "real/f -rw-r--r-- new"}},
+		{"a link to what is not there yet makes it", map[string]string{"l": "real/g"}, "l", Follow,
+			[]string{"l -> real/g", "real drwxr-xr-x ", "real/f -rw-r--r-- old", "real/g -rw------- new"}},
+		{"a link to a folder is followed on the way", map[string]string{"l": "real"}, "l/f", Refuse,
+			[]string{"l -> real", "real drwxr-xr-x ", "real/f -rw-r--r-- new"}},
+		{"an upward step is taken from where a link led", map[string]string{"l": "real/in/..", "real/in": "../real"}, "l/real/f", Follow,
+			[]string{"l -> real/in/..", "real drwxr-xr-x ", "real/f -rw-r--r-- new", "real/in -> ../real"}},
+		{"a link is replaced when that is asked for", map[string]string{"l": "real/f"}, "l", Replace,
+			[]string{"l -rw------- new", "real drwxr-xr-x ", "real/f -rw-r--r-- old"}},
+		{"a dangling link is replaced too", map[string]string{"l": "nowhere/f"}, "l", Replace,
+			[]string{"l -rw------- new", "real drwxr-xr-x ", "real/f -rw-r--r-- old"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "real"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "real", "f"), "old", 0o644)
+			for name, target := range tt.links {
+				if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(dir, tt.path)
+			got := put(t, File{Destination: path, Content: secret.Text("new"), Symlink: tt.policy})
+			if diff := cmp.Diff(got, []string{path}); diff != "" {
+				t.Errorf("changed (-got +want):\n%s", diff)
+			}
+			if diff := cmp.Diff(tree(t, dir), tt.want); diff != "" {
+				t.Errorf("(-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAbsoluteLink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "f"), filepath.Join(dir, "l")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	put(t, File{Destination: link, Content: secret.Text("new")})
+	if diff := cmp.Diff(tree(t, dir), []string{"f -rw------- new", "l -> " + target}); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+}
+
+// One folder under two names is one room, in which a file has one place.
+func TestFolderUnderTwoNames(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(real, 0o755), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, File{Destination: filepath.Join(real, "a"), Content: secret.Text("1")},
+		File{Destination: filepath.Join(link, "b"), Content: secret.Text("2")})
+	want := []string{"link -> real", "real drwxr-xr-x ", "real/a -rw------- 1", "real/b -rw------- 2"}
+	if diff := cmp.Diff(tree(t, dir), want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+	_, err := Prepare("app", 8, []File{{Destination: filepath.Join(real, "a")}, {Destination: filepath.Join(link, "a")}})
+	if err == nil || !strings.Contains(err.Error(), "is the destination of another file of the app too") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// entry is something that stands in the way of a delivery.
+type entry struct {
+	path   string
+	owner  int
+	mode   fs.FileMode // a folder's or file's, with its special bits
+	target string      // of a link
+}
+
+func (e entry) make(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, e.path)
+	var err error
+	switch {
+	case e.target != "":
+		err = os.Symlink(e.target, path)
+	case e.mode.IsDir():
+		err = errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, e.mode))
+	default:
+		write(t, path, "old", e.mode)
+	}
+	if err := errors.Join(err, os.Lchown(path, e.owner, e.owner)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whom a path leads past decides whether it may be used.
+func TestTrust(t *testing.T) {
+	needRoot(t)
+	const (
+		app, mallory = nobody, 12345
+		shared       = fs.ModeDir | fs.ModeSticky | 0o777
+	)
+	tests := []struct {
+		name    string
+		entries []entry
+		file    File
+		want    string // part of the error; empty: delivered
+	}{
+		{"a plain file in the application's own folder",
+			[]entry{{"d", app, fs.ModeDir | 0o755, ""}, {"d/f", app, 0o600, ""}}, File{Destination: "d/f"}, ""},
+		{"a new file in a folder below the application's own",
+			[]entry{{"d", app, fs.ModeDir | 0o755, ""}, {"d/e", app, fs.ModeDir | 0o755, ""}}, File{Destination: "d/e/f"}, ""},
+		{"a link in the application's own folder",
+			[]entry{{"v", 0, fs.ModeDir | 0o755, ""}, {"d", app, fs.ModeDir | 0o755, ""}, {"d/f", 0, 0, "../v/f"}},
+			File{Destination: "d/f"}, "d/f is a symbolic link, not followed because others than root and outrider may change it"},
+		{"a link in the application's own folder, replaced",
+			[]entry{{"d", app, fs.ModeDir | 0o755, ""}, {"d/f", app, 0, "/etc/passwd"}}, File{Destination: "d/f", Symlink: Replace}, ""},
+		{"a link to a folder in the application's own folder",
+			[]entry{{"v", 0, fs.ModeDir | 0o755, ""}, {"d", app, fs.ModeDir | 0o755, ""}, {"d/e", app, 0, "../v"}},
+			File{Destination: "d/e/f"}, "d/e is a symbolic link, not followed"},
+		{"a link in root's folder below the application's own",
+			[]entry{{"d", app, fs.ModeDir | 0o755, ""}, {"d/e", 0, fs.ModeDir | 0o755, ""}, {"d/e/f", 0, 0, "g"}},
+			File{Destination: "d/e/f"}, "d/e/f is a symbolic link, not followed"},
+		{"root's link in root's folder that a group may write",
+			[]entry{{"d", 0, fs.ModeDir | 0o775, ""}, {"d/f", 0, 0, "g"}}, File{Destination: "d/f"}, "d/f is a symbolic link, not followed"},
+		{"another's link in root's folder",
+			[]entry{{"l", app, 0, "f"}}, File{Destination: "l"}, "l is a symbolic link, not followed because uid 65534 owns it: chown -h root"},
+		{"root's link into the application's own folder",
+			[]entry{{"d", app, fs.ModeDir | 0o755, ""}, {"l", 0, 0, "d/f"}}, File{Destination: "l"}, ""},
+		{"root's link in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/l", 0, 0, "f"}}, File{Destination: "s/l"}, ""},
+		{"another's link in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/l", mallory, 0, "f"}}, File{Destination: "s/l"}, "s/l is a symbolic link, not followed because uid 12345 owns it"},
+		{"root's folder in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/d", 0, fs.ModeDir | 0o755, ""}}, File{Destination: "s/d/f"}, ""},
+		{"another's folder in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/d", mallory, fs.ModeDir | 0o755, ""}}, File{Destination: "s/d/f"}, "s/d belongs to uid 12345"},
+		{"a file planted in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/f", mallory, 0o666, ""}}, File{Destination: "s/f"}, "s/f belongs to uid 12345"},
+		{"a planted file when the owner is named",
+			[]entry{{"s", 0, shared, ""}, {"s/f", mallory, 0o666, ""}}, File{Destination: "s/f", UID: ptr(app)}, "s/f belongs to uid 12345"},
+		{"the named owner's file in a shared sticky folder",
+			[]entry{{"s", 0, shared, ""}, {"s/f", app, 0o600, ""}}, File{Destination: "s/f", UID: ptr(app)}, ""},
+		{"a file planted in a folder that a group may write",
+			[]entry{{"d", 0, fs.ModeDir | 0o775, ""}, {"d/f", mallory, 0o666, ""}}, File{Destination: "d/f"}, "d/f belongs to uid 12345"},
+		{"a sticky folder of somebody else",
+			[]entry{{"s", mallory, shared, ""}, {"s/l", 0, 0, "f"}}, File{Destination: "s/l"}, "s/l is a symbolic link, not followed"},
+		{"a file in root's folder that is another's",
+			[]entry{{"f", mallory, 0o600, ""}}, File{Destination: "f"}, ""},
+		{"a staging folder that the application has put a link for",
+			[]entry{{"v", 0, fs.ModeDir | 0o755, ""}, {"d", app, fs.ModeDir | 0o755, ""}, {"d/.outrider-app", app, 0, "../v"}},
+			File{Destination: "d/f"}, ".outrider-app: something is there that is not ours"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, e := range tt.entries {
+				e.make(t, dir)
+			}
+			before := tree(t, dir)
+			tt.file.Destination = filepath.Join(dir, tt.file.Destination)
+			tt.file.Content = secret.Text("new")
+			staged, err := Prepare("app", 7, []File{tt.file})
+			if tt.want == "" {
+				if err == nil {
+					err = staged.Commit()
+				}
+				if got, _ := os.ReadFile(tt.file.Destination); err != nil || string(got) != "new" {
+					t.Errorf("got %q, error %v", got, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
+			}
+			if diff := cmp.Diff(tree(t, dir), before); diff != "" {
+				t.Errorf("after the refusal (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+// attack exchanges dir/conf for a link to victim and back, and whatever
+// stands in it likewise, until it is killed.
+func attack(dir, victim string) error {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.Symlink(victim, in("link")), os.Symlink(filepath.Join(victim, "f"), in("filelink"))); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		// Most of these fail most of the time, having lost the race to us.
+		_ = unix.Renameat2(unix.AT_FDCWD, in("conf"), unix.AT_FDCWD, in("link"), unix.RENAME_EXCHANGE)
+		_ = unix.Renameat2(unix.AT_FDCWD, in("conf/f"), unix.AT_FDCWD, in("filelink"), unix.RENAME_EXCHANGE)
+		_ = unix.Renameat2(unix.AT_FDCWD, in("conf/.outrider-app"), unix.AT_FDCWD, in("link"), unix.RENAME_EXCHANGE)
+		_ = unix.Renameat2(unix.AT_FDCWD, in("conf"), unix.AT_FDCWD, in("conf.real"), unix.RENAME_EXCHANGE)
+	}
+}
+
+// An application that owns a folder on the way cannot make us write, or
+// remove, anything outside of it.
+func TestAttackerNeverWins(t *testing.T) {
+	needRoot(t)
+	program, dir := publicProgram(t), publicDir(t)
+	victim, own := filepath.Join(dir, "victim"), filepath.Join(dir, "own")
+	for _, e := range []entry{
+		{"victim", 0, fs.ModeDir | 0o700, ""}, {"victim/f", 0, 0o644, ""}, {"victim/7", 0, fs.ModeDir | 0o755, ""},
+		{"own", nobody, fs.ModeDir | 0o755, ""}, {"own/conf", nobody, fs.ModeDir | 0o755, ""}, {"own/conf.real", nobody, fs.ModeDir | 0o755, ""},
+	} {
+		e.make(t, dir)
+	}
+	want := tree(t, victim)
+	_, lines := start(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, program, "attacker", own, victim)
+	lines.Scan()
+	delivered := 0
+	for n := range 1000 {
+		staged, err := Prepare("app", 7, []File{{Destination: filepath.Join(own, "conf", "f"), Content: secret.Text(fmt.Sprint(n))}})
+		if err != nil {
+			continue
+		}
+		if staged.Commit() == nil {
+			delivered++
+		}
+	}
+	if diff := cmp.Diff(tree(t, victim), want); diff != "" {
+		t.Errorf("the victim (-got +want):\n%s", diff)
+	}
+	if delivered == 0 || delivered == 1000 {
+		t.Errorf("%d of 1000 delivered: the race was not one", delivered)
+	}
+}

@@ -1,0 +1,188 @@
+package deliver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"outrider/secret"
+)
+
+// nobody is a uid and gid that is neither root's nor, in tests, ours.
+const nobody = 65534
+
+// TestMain runs the tests, or what the test binary is to be when it is
+// started by one of them.
+func TestMain(m *testing.M) {
+	syscall.Umask(0o022)
+	if len(os.Args) > 2 && os.Args[1] == "as" {
+		if err := play(os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// play is the part of another process.
+func play(part string, args []string) error {
+	switch part {
+	case "application": // says what it is told, until its standard input ends
+		signals := make(chan os.Signal, 8)
+		signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+		fmt.Println("ready")
+		go func() {
+			for s := range signals {
+				fmt.Println(s)
+			}
+		}()
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	case "hook": // writes down what it was started with, and fails when told so
+		input, _ := io.ReadAll(os.Stdin)
+		caps, _ := os.ReadFile("/proc/self/status")
+		folder, _ := os.Getwd()
+		groups, _ := os.Getgroups()
+		report := fmt.Sprintf("env %q\nstdin %d\ncwd %s\nuid %d gid %d groups %v\nleader %t\n%s", os.Environ(), len(input),
+			folder, os.Getuid(), os.Getgid(), groups, syscall.Getpgrp() == os.Getpid(), caps)
+		if len(args) > 1 {
+			fmt.Println("canary-of-the-hook")
+			return fmt.Errorf("canary-of-the-hook")
+		}
+		return os.WriteFile(args[0], []byte(report), 0o600)
+	case "family": // with a child of its own, neither of which ever ends
+		child := exec.Command(os.Args[0], "as", "stuck")
+		child.Stdout = os.Stdout
+		if err := child.Start(); err != nil {
+			return err
+		}
+		if err := os.WriteFile(args[0], fmt.Appendf(nil, "%d %d", os.Getpid(), child.Process.Pid), 0o600); err != nil {
+			return err
+		}
+		select {}
+	case "stuck":
+		select {}
+	case "notifier": // runs a hook with what ambient capabilities it has
+		_, err := Command{Argv: []string{os.Args[0], "as", "hook", args[0]}}.Notify(context.Background(), Notification{})
+		return err
+	case "sidecar": // commits one generation after the other
+		for n := uint64(1); ; n++ {
+			if err := deliverAll(args[0], n); err != nil {
+				return err
+			}
+			fmt.Println(n)
+		}
+	case "once": // delivers three files, the last of which has only drifted
+		staged, err := Prepare("app", 7, []File{
+			{Destination: args[0] + "/a", Content: secret.Text("traced"), UID: ptr(nobody), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o640)},
+			{Destination: args[0] + "/b", Content: secret.Text("traced")},
+			{Destination: args[0] + "/c", Content: secret.Text("same"), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o660)},
+		})
+		if err != nil {
+			return err
+		}
+		return staged.Commit()
+	case "attacker": // exchanges a folder for a link and back
+		return attack(args[0], args[1])
+	}
+	return fmt.Errorf("no part %s", part)
+}
+
+// start starts the test binary in another part, ended with the test, and
+// returns it with a scanner of what it says.
+func start(t *testing.T, attr *syscall.SysProcAttr, program string, part ...string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	cmd := exec.Command(program, append([]string{"as"}, part...)...)
+	cmd.SysProcAttr = attr
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = input.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd, bufio.NewScanner(output)
+}
+
+// needRoot skips a test that needs other users.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("left out: it needs root, to act as other users")
+	}
+}
+
+// publicProgram returns a copy of the test binary that every user may run.
+func publicProgram(t *testing.T) string {
+	t.Helper()
+	dir := publicDir(t)
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "program")
+	if err := os.WriteFile(path, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// publicDir returns a folder of ours that every user may enter.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// content is what a sidecar delivers as generation n: long, and of one piece
+// only if all of it is of that generation.
+func content(n uint64) secret.Value {
+	return secret.NewValue(bytes.Repeat(fmt.Appendf(nil, "%020d\n", n), 3000))
+}
+
+// whole returns the generation that a content is, and whether it is one.
+func whole(b []byte) (uint64, bool) {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	n, err := strconv.ParseUint(string(line), 10, 64)
+	return n, err == nil && content(n).Equal(secret.NewValue(b))
+}
+
+// deliverAll commits generation n to three files in dir.
+func deliverAll(dir string, n uint64) error {
+	var files []File
+	for _, name := range strings.Fields("a b c") {
+		files = append(files, File{Destination: filepath.Join(dir, name), Content: content(n)})
+	}
+	staged, err := Prepare("app", n, files)
+	if err != nil {
+		return err
+	}
+	return staged.Commit()
+}
