@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"outrider/deliver"
+	"outrider/signer"
+)
+
+// Verdict says how one thing that was checked stands.
+type Verdict string
+
+// The verdicts, from good to bad.
+const (
+	OK   Verdict = "ok"
+	Warn Verdict = "warn"
+	Fail Verdict = "fail"
+)
+
+// Finding is what Check has to say of one thing.
+type Finding struct {
+	Verdict Verdict
+	Subject string // "identity host", "app billing"
+	Text    string // one line, with the remedy where there is one
+}
+
+// Check looks at what the configuration names on this host: identities, and
+// the places where files go. It asks nobody on the network and changes
+// nothing.
+func (a *Agent) Check(now time.Time) []Finding {
+	w := a.current()
+	var findings []Finding
+	for _, name := range slices.Sorted(maps.Keys(w.identities)) {
+		for _, f := range checkIdentity(w.identities[name].files(), now) {
+			f.Subject = "identity " + name
+			findings = append(findings, f)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
+		findings = append(findings, w.apps[name].check()...)
+	}
+	return findings
+}
+
+func checkIdentity(files signer.Files, now time.Time) []Finding {
+	set, err := files.Load()
+	if err == nil {
+		err = set.CheckTime(now)
+	}
+	if err != nil {
+		return []Finding{{Verdict: Fail, Text: err.Error()}}
+	}
+	leaf := set.Leaf()
+	days := int(leaf.NotAfter.Sub(now).Hours() / 24)
+	findings := []Finding{{Verdict: OK, Text: fmt.Sprintf("%s, issuer %s, serial %s (hex %x), %s, %d days left",
+		leaf.Subject, leaf.Issuer, leaf.SerialNumber, leaf.SerialNumber.Bytes(), set.KeyKind(), days)}}
+	if soon(leaf.NotBefore, leaf.NotAfter, now) {
+		findings = append(findings, Finding{Verdict: Warn, Text: fmt.Sprintf("ends %s; renew it", leaf.NotAfter.Format(time.RFC3339))})
+	}
+	for _, warning := range set.Warnings() {
+		findings = append(findings, Finding{Verdict: Warn, Text: warning})
+	}
+	return findings
+}
+
+// soon reports whether a certificate is within the last quarter of its life
+// or its last fourteen days, whichever is the shorter.
+func soon(notBefore, notAfter, now time.Time) bool {
+	ahead := min(notAfter.Sub(notBefore)/4, 14*24*time.Hour)
+	return now.After(notAfter.Add(-ahead))
+}
+
+func (a *app) check() []Finding {
+	subject := "app " + a.Name
+	var files []deliver.File
+	var errs []error
+	for _, f := range a.Files {
+		file, err := placed(f)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		files = append(files, file)
+	}
+	findings := []Finding{}
+	for _, err := range leaves(errors.Join(append(errs, deliver.Inspect(files))...)) {
+		if err != nil {
+			findings = append(findings, Finding{Fail, subject, err.Error()})
+		}
+	}
+	if len(findings) == 0 {
+		text := fmt.Sprintf("%d secrets, %d files, %d to notify", len(a.Secrets), len(a.Files), len(a.Notify))
+		findings = append(findings, Finding{OK, subject, text})
+	}
+	return findings
+}

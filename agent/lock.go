@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"outrider/refresher"
+)
+
+// lock is the state folder, held for this process alone.
+type lock struct {
+	file *os.File
+}
+
+// BusyError says that another process works on the same state.
+type BusyError struct {
+	State string
+	PID   int // 0 when it cannot be read
+}
+
+// Error names the other process.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("state %s is in use by process %d; ask that one (outrider status, outrider refresh) or stop it", e.State, e.PID)
+}
+
+// holdState takes the lock on the state folder. While the folder cannot be
+// made or written it tries on, since that may be mended from outside; that
+// another process holds it is an error at once.
+func (a *Agent) holdState(ctx context.Context, state string) (*lock, error) {
+	var was error
+	for failures := 1; ; failures++ {
+		held, err := takeLock(state)
+		var busy *BusyError
+		if err == nil || errors.As(err, &busy) {
+			return held, err
+		}
+		if changedError(was, err) {
+			a.o.Log.Error("state not usable", "error", err)
+			a.o.Notify("STATUS=" + err.Error())
+		}
+		was = err
+		a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (2 * extension).Microseconds()))
+		select {
+		case <-time.After(refresher.Backoff{}.Delay(failures, a.o.Roll())):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// takeLock makes the folder if its parent is there, and locks it.
+func takeLock(state string) (*lock, error) {
+	if err := os.Mkdir(state, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("state folder: %w; create it for outrider's user or change state", err)
+	}
+	path := filepath.Join(state, "lock")
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w; it must belong to outrider's user", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		held, _ := os.ReadFile(path)
+		_ = file.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(held)))
+		return nil, &BusyError{State: state, PID: pid}
+	}
+	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
+	if err = file.Truncate(0); err == nil {
+		_, err = file.WriteAt(pid, 0)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &lock{file}, nil
+}
+
+func (l *lock) release() { _ = l.file.Close() }

@@ -1,0 +1,188 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outrider/deliver"
+	"outrider/internal/config"
+	"outrider/render"
+	"outrider/session"
+)
+
+// world is everything that one configuration asks for.
+type world struct {
+	config     *config.Config
+	identities map[string]*identity
+	roles      map[string]*role
+	apps       map[string]*app
+}
+
+// build wires a world. It starts nothing and reads nothing but the templates
+// in the configuration, every mistake in which it reports.
+func build(c *config.Config, client *session.Client, o Options, gate <-chan struct{}) (*world, error) {
+	w := &world{
+		config:     c,
+		identities: map[string]*identity{},
+		roles:      map[string]*role{},
+		apps:       map[string]*app{},
+	}
+	for name, i := range c.Identities {
+		w.identities[name] = &identity{Identity: i, log: o.Log, watch: o.Watch, clock: func() time.Time { return time.Now().Add(client.Skew()) }}
+	}
+	for name, r := range c.Roles {
+		w.roles[name] = newRole(r, w.identities[r.Identity], client, c.Watch.Interval, o)
+	}
+	var mistakes []error
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		a := c.Apps[name]
+		templates, err := parse(a)
+		if err != nil {
+			mistakes = append(mistakes, err)
+			continue
+		}
+		w.apps[name] = newApp(a, templates, w.roles[a.Role], o, gate)
+		w.apps[name].progress.owed = deliver.NewOwed(targets(a.Notify))
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	w.wire()
+	return w, nil
+}
+
+// parse parses the templates of an app's files, in their order.
+func parse(a config.App) ([]*render.Template, error) {
+	names := slices.Sorted(maps.Keys(a.Secrets))
+	templates := make([]*render.Template, len(a.Files))
+	var mistakes []error
+	for i, f := range a.Files {
+		if f.Raw != "" {
+			continue
+		}
+		t, err := render.Parse(f.Source, f.Text, names)
+		if err != nil {
+			mistakes = append(mistakes, err)
+			continue
+		}
+		templates[i] = t
+	}
+	return templates, errors.Join(mistakes...)
+}
+
+// wire tells identities of the roles that sign with them, and roles of the
+// apps that read with them.
+func (w *world) wire() {
+	for _, r := range w.roles {
+		r.apps = nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
+		r := w.apps[name].role
+		r.apps = append(r.apps, w.apps[name])
+	}
+	for name, i := range w.identities {
+		i.changed = func() {
+			for _, r := range w.roles {
+				if r.Identity == name {
+					r.identityChanged()
+				}
+			}
+		}
+	}
+}
+
+// adopt takes over from a world that has stopped what a reload must not
+// lose: identities and sessions whose configuration is the same, and what
+// each app has reached and owes.
+func (w *world) adopt(old *world) {
+	for name, i := range w.identities {
+		if before, ok := old.identities[name]; ok && before.Identity == i.Identity {
+			w.identities[name] = before
+		}
+	}
+	for name, r := range w.roles {
+		before, ok := old.roles[name]
+		r.identity = w.identities[r.Role.Identity]
+		if ok && reflect.DeepEqual(before.Role, r.Role) && before.identity == r.identity {
+			before.poll.Interval = r.poll.Interval
+			w.roles[name] = before
+		}
+	}
+	for name, a := range w.apps {
+		a.role = w.roles[a.App.Role]
+		if before, ok := old.apps[name]; ok {
+			a.inherit(before)
+		}
+	}
+	w.wire()
+}
+
+// run reads the identities, then keeps everything going until ctx ends.
+func (w *world) run(ctx context.Context) error {
+	for _, i := range w.identities {
+		i.read()
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, i := range w.identities {
+		group.Go(func() error { return i.run(ctx) })
+	}
+	for _, a := range w.apps {
+		group.Go(func() error { return a.loop.Run(ctx) })
+		group.Go(func() error { return a.notifier.Run(ctx) })
+	}
+	for _, r := range w.roles {
+		if len(r.apps) == 0 {
+			continue
+		}
+		group.Go(func() error { return r.lease.Run(ctx) })
+		group.Go(func() error { return r.poll.Run(ctx) })
+	}
+	return group.Wait()
+}
+
+// named returns the apps of those names, or all when there are none.
+func (w *world) named(names []string) ([]*app, error) {
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(w.apps))
+	}
+	var apps []*app
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		a, ok := w.apps[name]
+		if !ok {
+			return nil, &UnknownError{Kind: "app", Name: name, Known: slices.Sorted(maps.Keys(w.apps))}
+		}
+		apps = append(apps, a)
+	}
+	return apps, nil
+}
+
+// role returns the role of that name.
+func (w *world) role(name string) (*role, error) {
+	r, ok := w.roles[name]
+	if !ok {
+		return nil, &UnknownError{Kind: "role", Name: name, Known: slices.Sorted(maps.Keys(w.roles))}
+	}
+	return r, nil
+}
+
+// UnknownError says that the configuration has no app or role of that name.
+type UnknownError struct {
+	Kind  string // "app" or "role"
+	Name  string
+	Known []string
+}
+
+// Error lists the names that there are.
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("no %s %q; the configuration has %v", e.Kind, e.Name, e.Known)
+}
+
+// Unknown tells this error from others across packages.
+func (e *UnknownError) Unknown() bool { return true }
