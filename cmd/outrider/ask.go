@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outrider/secret"
+	"outrider/serve"
+)
+
+func newRefresh(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "refresh [APP...]", Short: "Make the running sidecar look now, and wait for the outcome",
+		RunE: func(c *cobra.Command, apps []string) error {
+			client, err := o.client()
+			if err != nil {
+				return err
+			}
+			outcomes, err := client.Refresh(c.Context(), apps)
+			if err != nil {
+				return err
+			}
+			return o.printOutcomes(outcomes)
+		},
+	}
+}
+
+func (o *options) printOutcomes(outcomes []serve.Outcome) error {
+	var failed []error
+	for _, out := range outcomes {
+		switch {
+		case out.Error != "":
+			failed = append(failed, fmt.Errorf("app %s: %s", out.App, out.Error))
+		case out.Changed:
+			_, _ = fmt.Fprintf(o.out, "%s: generation %d\n", out.App, out.Generation)
+		default:
+			_, _ = fmt.Fprintf(o.out, "%s: unchanged\n", out.App)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func newWait(o *options) *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "wait APP", Short: "Return when the app's files are current", Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx := c.Context()
+			if timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, timeout)
+				defer cancel()
+			}
+			client, err := o.client()
+			if err != nil {
+				return err
+			}
+			return waitFor(ctx, client, args[0], timeout)
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after this long (default: never)")
+	return c
+}
+
+// waitFor waits for the app, and for a sidecar that is still to start or is
+// being restarted.
+func waitFor(ctx context.Context, client serve.Client, app string, timeout time.Duration) error {
+	for {
+		err := client.Wait(ctx, app)
+		if err == nil {
+			return nil
+		}
+		var refused *serve.RefusedError
+		if errors.As(err, &refused) {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			if errors.Is(err, serve.ErrNoSidecar) {
+				return fmt.Errorf("app %s: not current after %s: %w", app, timeout, err)
+			}
+			return fmt.Errorf("app %s: not current after %s; outrider status %s says why", app, timeout, app)
+		}
+	}
+}
+
+func newCredentials(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "credentials ROLE", Short: "Print a session as credential_process wants it", Args: exactly(1),
+		Long: "Print the role's session as credential_process wants it: from the running sidecar, or without one from a session of its own.",
+		RunE: func(c *cobra.Command, args []string) error {
+			document, err := o.credentials(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			_, err = o.out.Write(document.Reveal())
+			return err
+		},
+	}
+}
+
+func (o *options) credentials(ctx context.Context, role string) (secret.Value, error) {
+	client, err := o.client()
+	if err != nil {
+		return secret.Value{}, err
+	}
+	document, err := client.Credentials(ctx, role)
+	if !errors.Is(err, serve.ErrNoSidecar) {
+		return document, err
+	}
+	a, _, err := o.agent(nil)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	credentials, err := a.Session(ctx, role)
+	return credentials.Document(), err
+}
+
+func newStatus(o *options) *cobra.Command {
+	var asJSON, watch bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show how the running sidecar stands", Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := o.client()
+			if err != nil {
+				return err
+			}
+			for {
+				status, err := client.Status(c.Context())
+				if err != nil {
+					return err
+				}
+				if err := o.printStatus(status, asJSON, watch); err != nil || !watch {
+					return err
+				}
+				select {
+				case <-time.After(2 * time.Second):
+				case <-c.Context().Done():
+					return nil
+				}
+			}
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object (docs/operations.md)")
+	c.Flags().BoolVar(&watch, "watch", false, "go on, every two seconds")
+	return c
+}
+
+func (o *options) printStatus(s serve.Status, asJSON, watch bool) error {
+	if asJSON {
+		encoder := json.NewEncoder(o.out)
+		if !watch {
+			encoder.SetIndent("", "  ")
+		}
+		return encoder.Encode(s)
+	}
+	if watch && terminal(o.out) {
+		_, _ = fmt.Fprint(o.out, "\x1b[H\x1b[2J") // home, clear
+	}
+	return writeTable(o.out, s)
+}

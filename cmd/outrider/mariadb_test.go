@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
+
+	"outrider/awslab"
+)
+
+// TestPasswordInTheFileLogsInToARealDatabase rotates the password of a user
+// of a real MariaDB and, as a rotation does, the secret with it. After each
+// rotation what the file says logs in, and what it said before does not.
+func TestPasswordInTheFileLogsInToARealDatabase(t *testing.T) {
+	root := startMariaDB(t)
+	if _, err := root.ExecContext(t.Context(), "CREATE USER billing@localhost"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	lab, err := awslab.New(awslab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup, err := lab.Write(filepath.Join(dir, "pki"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(lab)
+	t.Cleanup(server.Close)
+	config := filepath.Join(dir, "outrider.yaml")
+	text := fmt.Sprintf(`version: 1
+identities: {host: {certificate: %s, private_key: %s}}
+roles: {billing: {region: %s, trust_anchor: %s, profile: %s, role: %s}}
+apps:
+  billing:
+    secrets: {db: {secret: prod/db}}
+    files: [{content: "db.user={{ .db.username }}\ndb.password={{ .db.password }}\n", destination: db.properties}]
+listen: {admin: "unix:outrider.sock"}
+state: state
+`, setup.Certificate, setup.PrivateKey, setup.Region, setup.TrustAnchor, setup.Profile, setup.Role)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outrider := func(args ...string) error {
+		var complaints strings.Builder
+		code := run(t.Context(), append(args, "--config", config), streams{
+			out: io.Discard, err: &complaints,
+			getenv: func(name string) string {
+				return map[string]string{"AWS_ENDPOINT_URL": server.URL}[name]
+			},
+		})
+		if code != exitDone {
+			return fmt.Errorf("outrider %v ended with %d: %s", args, code, complaints.String())
+		}
+		return nil
+	}
+	rotate := func() {
+		t.Helper()
+		password := rand.Text()
+		if _, err := root.ExecContext(t.Context(), "ALTER USER billing@localhost IDENTIFIED BY '"+password+"'"); err != nil {
+			t.Fatal("ALTER USER did not go through")
+		}
+		if _, err := lab.PutSecret("prod/db", `{"username":"billing","password":"`+password+`"}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login := func() func() error {
+		t.Helper()
+		properties, err := readProperties(filepath.Join(dir, "db.properties"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := root.config.Clone()
+		c.User, c.Passwd = properties["db.user"], properties["db.password"]
+		return func() error { return ping(t.Context(), c) }
+	}
+	rotate()
+	sidecar := make(chan error, 1)
+	go func() { sidecar <- outrider("run") }()
+	if err := outrider("wait", "billing", "--timeout", "60s"); err != nil {
+		t.Fatal(err)
+	}
+	before := login()
+	for i := range 5 {
+		if err := before(); err != nil {
+			t.Fatalf("rotation %d: the file's password is refused: %v", i, err)
+		}
+		rotate()
+		if err := outrider("refresh"); err != nil {
+			t.Fatal(err)
+		}
+		var refused *mysql.MySQLError
+		if err := before(); !errors.As(err, &refused) || refused.Number != 1045 {
+			t.Errorf("rotation %d: the old password is not refused: %v", i, err)
+		}
+		before = login()
+	}
+	if err := before(); err != nil {
+		t.Errorf("the last password is refused: %v", err)
+	}
+	select {
+	case err := <-sidecar:
+		t.Errorf("the sidecar has ended: %v", err)
+	default:
+	}
+}
+
+// database is a running MariaDB, connected to as its root.
+type database struct {
+	*sql.DB
+	config *mysql.Config
+}
+
+// startMariaDB starts a MariaDB of the test's own, on a unix socket.
+func startMariaDB(t *testing.T) database {
+	t.Helper()
+	install, err := exec.LookPath("mariadb-install-db")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("MariaDB is not installed; scripts/setup installs it")
+		}
+		t.Skip("MariaDB is not installed (scripts/setup)")
+	}
+	// A socket's path is short: the test's own folder may not be.
+	dir, err := os.MkdirTemp("", "mariadb-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "sock")
+	arguments := []string{"--no-defaults", "--datadir=" + data}
+	if os.Geteuid() == 0 {
+		arguments = append(arguments, "--user=root")
+	}
+	if out, err := exec.CommandContext(t.Context(), install, append(arguments, "--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput(); err != nil {
+		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+	}
+	daemon := exec.CommandContext(context.WithoutCancel(t.Context()), "/usr/sbin/mariadbd", append(arguments, "--socket="+socket, "--skip-networking")...)
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = daemon.Process.Signal(unix.SIGTERM)
+		_ = daemon.Wait() // it ends by the signal
+	})
+	c := mysql.NewConfig()
+	c.User, c.Net, c.Addr, c.Timeout = "root", "unix", socket, time.Second
+	c.Logger = &mysql.NopLogger{}
+	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for ping(deadline, c) != nil {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-deadline.Done():
+			t.Fatal("MariaDB does not answer within a minute")
+		}
+	}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return database{db, c}
+}
+
+// ping logs in once and out again.
+func ping(ctx context.Context, c *mysql.Config) error {
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return err
+	}
+	connection, err := connector.Connect(ctx)
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return network
+	}
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}
