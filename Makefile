@@ -1,0 +1,53 @@
+# Everything a person or CI does here has a target; `make help` lists them.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 10s
+tool := go tool -modfile=tools/go.mod
+
+.NOTPARALLEL:
+.PHONY: help build demo test check format vet lint vuln cross size fmt fuzz bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the static binary, bin/outrider
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outrider ./cmd/outrider
+
+demo: build ## run the guided demonstration; needs only Go and make
+	bin/outrider demo
+
+test: ## run every test, installing what they run against where that is allowed
+	scripts/test $(TESTFLAGS)
+
+check: TESTFLAGS = -race -shuffle=on
+check: format vet lint vuln cross size test demo ## do all that CI does, in the same order
+
+format: ## fail where gofmt would change a file
+	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not formatted (make fmt): $$files"; exit 1; }
+
+vet: ## run go vet
+	go vet ./...
+
+lint: ## run golangci-lint; .golangci.yml gives each linter's reason
+	$(tool) golangci-lint run
+
+vuln: ## look for known vulnerabilities in what is called, where the database can be reached
+	scripts/vuln
+
+cross: ## build for arm64 as well
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -trimpath -o /dev/null ./cmd/outrider
+
+size: build ## fail when the binary is 24 MiB or more
+	@size=$$(stat -c %s bin/outrider); echo "bin/outrider: $$size bytes"; test $$size -lt $$((24 << 20))
+
+fmt: ## format the code and group its imports
+	$(tool) golangci-lint fmt
+
+fuzz: ## fuzz each target for FUZZTIME (10s); no part of check, whose outcome must not hang on luck
+	scripts/fuzz $(FUZZTIME)
+
+bench: build ## measure what docs/performance.md tells
+	scripts/bench
+
+clean: ## remove what the other targets made
+	rm -rf bin dist

@@ -1,0 +1,102 @@
+package house
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rooms is the table of allowed imports: each package with the packages of
+// ours that it imports, then the modules of others. A new package, a new
+// import and an allowance that nobody uses any more all fail until the table
+// says so.
+func rooms() map[string][]string {
+	const (
+		aws            = "github.com/aws/aws-sdk-go-v2"
+		secretsmanager = "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+		smithy         = "github.com/aws/smithy-go"
+		rolesanywhere  = "github.com/aws/rolesanywhere-credential-helper"
+		cobra          = "github.com/spf13/cobra"
+		sprig          = "github.com/Masterminds/sprig/v3"
+		mergo          = "dario.cat/mergo"
+		toml           = "github.com/BurntSushi/toml"
+		yaml           = "go.yaml.in/yaml/v3"
+		fsnotify       = "github.com/fsnotify/fsnotify"
+		systemd        = "github.com/coreos/go-systemd/v22"
+		dbus           = "github.com/godbus/dbus/v5"
+		xsys           = "golang.org/x/sys"
+		xsync          = "golang.org/x/sync"
+	)
+	return map[string][]string{
+		"agent":            {"deliver", "internal/config", "internal/watch", "refresher", "render", "secret", "serve", "session", "signer", "store", aws, xsync, xsys},
+		"awslab":           {},
+		"cmd/outrider":     {"agent", "awslab", "internal/config", "internal/harden", "secret", "serve", cobra, systemd, xsync, xsys},
+		"deliver":          {"secret", dbus, xsys},
+		"internal/config":  {"secret", xsys, yaml},
+		"internal/harden":  {xsys},
+		"internal/house":   {},
+		"internal/pkitest": {},
+		"internal/watch":   {fsnotify},
+		"refresher":        {},
+		"render":           {"secret", mergo, sprig, toml, yaml},
+		"secret":           {},
+		"serve":            {"secret", xsys},
+		"session":          {"secret", "signer", aws, rolesanywhere, smithy},
+		"signer":           {},
+		"store":            {"secret", aws, secretsmanager, smithy},
+	}
+}
+
+// outOfReach lists the packages of the standard library that would let a
+// package do what its sentence does not say.
+func outOfReach() map[string][]string {
+	return map[string][]string{
+		"secret":    {"net", "net/http", "os", "os/exec"},
+		"signer":    {"net"},
+		"session":   {"os", "os/exec"},
+		"store":     {"io/fs", "os", "os/exec", "path/filepath"},
+		"refresher": {"net", "net/http", "os", "os/exec"},
+		"render":    {"net", "net/http", "os", "os/exec"},
+		"deliver":   {"net/http"},
+	}
+}
+
+func TestEachPackageImportsWhatItsSentenceNeeds(t *testing.T) {
+	all := packages(t)
+	got := map[string][]string{}
+	for _, p := range all {
+		if !p.Module.Main {
+			continue
+		}
+		imports := []string{}
+		for _, path := range p.Imports {
+			switch q := all[path]; {
+			case q.Module.Main:
+				imports = append(imports, q.name())
+			case !q.Standard:
+				imports = append(imports, q.Module.Path)
+			}
+		}
+		slices.Sort(imports)
+		got[p.name()] = slices.Compact(imports)
+	}
+	want := rooms()
+	for _, imports := range want {
+		slices.Sort(imports)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("imports differ from the table (-table +code); a new package needs its sentence first:\n%s", diff)
+	}
+}
+
+func TestNoPackageReachesBeyondItsSentence(t *testing.T) {
+	all := packages(t)
+	for name, denied := range outOfReach() {
+		for _, path := range all[module+"/"+name].Imports {
+			if slices.Contains(denied, path) {
+				t.Errorf("%s imports %s: no part of its sentence", name, path)
+			}
+		}
+	}
+}
