@@ -3,13 +3,12 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"sync"
-	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"outrider/internal/config"
@@ -19,13 +18,10 @@ import (
 	"outrider/session"
 )
 
-// patience is how long apps that are not current yet hold up READY.
-const patience = 60 * time.Second
-
 // Options are what an Agent needs beside its configuration.
 type Options struct {
 	Log       *slog.Logger       // nil: nothing is logged
-	Transport http.RoundTripper  // to AWS; nil: proxies from the environment, the system's roots
+	Transport http.RoundTripper  // to AWS; nil: proxies from the environment, the system's roots and aws.ca_bundle
 	Roll      func() float64     // random numbers in [0, 1); nil: math/rand
 	Version   string             // shown in status
 	Notify    func(state string) // tells the service manager; nil: nobody is told
@@ -36,14 +32,15 @@ type Options struct {
 
 // Agent is one configuration brought to life.
 type Agent struct {
-	o       Options
-	client  *session.Client // one, since it learns this host's clock
-	ready   chan struct{}   // closed when READY was sent
-	settled chan struct{}   // has room for one: some app's state may have changed
-	next    chan *world     // a configuration that is to replace the one in force
+	o      Options
+	client *session.Client // one, since it learns this host's clock
+	ready  chan struct{}   // closed when READY was sent
+	news   chan struct{}   // has room for one: how the apps stand may have changed
+	next   chan *world     // a configuration that is to replace the one in force
 
-	mu    sync.Mutex
-	world *world
+	mu      sync.Mutex
+	world   *world
+	refusal string // why the last reload was refused; empty when it was not
 }
 
 // New wires an Agent and starts nothing. Its error is a mistake in the text of
@@ -53,7 +50,7 @@ func New(c *config.Config, o Options) (*Agent, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Transport == nil {
-		o.Transport = transport()
+		o.Transport = newTransport(c.AWS.CABundle)
 	}
 	if o.Roll == nil {
 		o.Roll = rand.Float64
@@ -66,8 +63,11 @@ func New(c *config.Config, o Options) (*Agent, error) {
 			return (&watch.Watch{Paths: paths, Log: o.Log}).Run(ctx, changed)
 		}
 	}
-	a := &Agent{o: o, client: &session.Client{Transport: o.Transport}, ready: make(chan struct{}), settled: make(chan struct{}, 1), next: make(chan *world)}
-	w, err := build(c, a.client, a.o, a.ready)
+	a := &Agent{
+		o: o, client: &session.Client{Transport: o.Transport},
+		ready: make(chan struct{}), news: make(chan struct{}, 1), next: make(chan *world),
+	}
+	w, err := build(c, a.client, a.o)
 	if err != nil {
 		return nil, err
 	}
@@ -79,65 +79,109 @@ func New(c *config.Config, o Options) (*Agent, error) {
 // another sidecar runs on the same state.
 func (a *Agent) Run(ctx context.Context) error {
 	w := a.current()
-	lock, err := a.holdState(ctx, w.config.State)
-	if err != nil {
+	held, err := a.holdState(ctx, w.config.State)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
-	defer lock.release()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.worlds(ctx) })
-	group.Go(func() error { return a.readiness(ctx) })
+	defer held.release()
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.worlds(running, group) })
+	group.Go(func() error { return a.readiness(running) })
 	if path := w.config.Listen.Admin; path != "" {
-		group.Go(func() error { return a.admin(ctx, path) })
+		group.Go(func() error { return a.admin(running, path) })
 	}
-	err = group.Wait()
-	a.o.Notify("STOPPING=1")
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	group.Go(func() error {
+		<-running.Done()
+		a.o.Notify("STOPPING=1")
 		return nil
+	})
+	if err := group.Wait(); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
-// Reload replaces the configuration in force; a mistake in a template's text
-// leaves the old one going. Identities, sessions and what apps have reached
-// are kept where the new one says the same of them. It blocks until the old
-// one has come to rest.
-func (a *Agent) Reload(ctx context.Context, c *config.Config) error {
-	old := a.current().config
-	w, err := build(c, a.client, a.o, a.ready)
-	if err != nil {
-		return err
+// Reload replaces the configuration in force; a mistake in it leaves the old
+// one going. Identities, sessions and how apps stand are kept where the new
+// one says the same of them. It blocks until the new one is in force.
+func (a *Agent) Reload(ctx context.Context, load func() (*config.Config, error)) error {
+	select {
+	case <-a.ready:
+		// systemd waits for READY again; it wants the clock in the same
+		// datagram. Before the first READY it is still waiting for that.
+		a.o.Notify("RELOADING=1\n" + daemon.SdNotifyMonotonicUsec())
+		defer a.o.Notify("READY=1")
+	default:
 	}
-	if c.State != old.State || c.Listen != old.Listen {
-		a.o.Log.Warn("restart needed", "reason", "state and listen are taken up only at start")
+	w, err := a.reload(load)
+	if err != nil {
+		a.refuse(err.Error())
+		return err
 	}
 	select {
 	case a.next <- w:
+		a.refuse("")
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// worlds runs one world at a time until ctx ends.
-func (a *Agent) worlds(ctx context.Context) error {
+func (a *Agent) reload(load func() (*config.Config, error)) (*world, error) {
+	c, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if old := a.current().config; c.State != old.State || c.Listen != old.Listen || c.Log != old.Log || c.AWS != old.AWS {
+		a.o.Log.Warn("restart needed", "reason", "state, listen, log and aws are taken up only at start")
+	}
+	return build(c, a.client, a.o)
+}
+
+// refuse notes why a reload was refused, for the service manager to show.
+func (a *Agent) refuse(why string) {
+	a.mu.Lock()
+	a.refusal = why
+	a.mu.Unlock()
+	a.tellNews()
+}
+
+// worlds runs one world at a time until ctx ends, and in the group a notifier
+// for each app that there has ever been: no reload waits for a hook.
+func (a *Agent) worlds(ctx context.Context, group *errgroup.Group) error {
+	notifiers := map[*standing]*notifier{}
 	for {
 		w := a.current()
-		running, stop := context.WithCancel(ctx)
-		group, running := errgroup.WithContext(running)
-		group.Go(func() error { return w.run(running) })
+		for _, app := range w.apps {
+			n, ok := notifiers[app.standing]
+			if !ok {
+				n = newNotifier(app, a.o, a.ready)
+				notifiers[app.standing] = n
+				group.Go(func() error { return n.run(ctx) })
+			}
+			n.adopt(app.App)
+			app.news = func() { n.loop.Wake(); a.tellNews() }
+			n.loop.Wake()
+		}
+		stopped, stop := context.WithCancel(ctx)
+		running := new(errgroup.Group)
+		running.Go(func() error { return w.run(stopped) })
 		var next *world
 		select {
-		case <-running.Done():
+		case <-ctx.Done():
 		case next = <-a.next:
 		}
 		stop()
-		err := group.Wait()
+		err := running.Wait()
 		if next == nil {
 			return err
 		}
 		next.adopt(w)
 		a.take(next)
+		a.tellNews()
 		a.o.Log.Info("configuration reloaded", "apps", len(next.apps))
 	}
 }
@@ -156,32 +200,23 @@ func (a *Agent) admin(ctx context.Context, path string) error {
 	return listen.Run(ctx)
 }
 
+// tellNews makes readiness look at how the apps stand. It never blocks.
+func (a *Agent) tellNews() {
+	select {
+	case a.news <- struct{}{}:
+	default:
+	}
+}
+
 // take puts a world in force.
 func (a *Agent) take(w *world) {
-	for _, app := range w.apps {
-		app.settled = a.settled
-	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.world = w
-	a.mu.Unlock()
 }
 
 func (a *Agent) current() *world {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.world
-}
-
-// transport goes to AWS by the environment's proxies and the system's roots,
-// and gives up on a peer that does not shake hands.
-func transport() http.RoundTripper {
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return http.DefaultTransport
-	}
-	t = t.Clone()
-	t.MaxIdleConnsPerHost = 8
-	t.IdleConnTimeout = 60 * time.Second
-	t.TLSHandshakeTimeout = 5 * time.Second
-	return t
 }

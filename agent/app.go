@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"outrider/deliver"
 	"outrider/internal/config"
@@ -14,80 +13,47 @@ import (
 	"outrider/secret"
 )
 
-// app turns the snapshots of one app's secrets into its files, and tells it.
+// app turns the snapshots of one app's secrets into its files.
 type app struct {
 	config.App
 	log       *slog.Logger
 	role      *role
 	templates []*render.Template // one for each file; nil for a raw one
-	loop      refresher.Loop     // looks
-	notifier  refresher.Loop     // delivers what is owed
-	gate      <-chan struct{}    // closed when READY was sent; units are told only then
-	settled   chan<- struct{}    // told, without waiting, when a look has ended; may be nil
-
-	mu       sync.Mutex
-	looks    uint64        // ended so far
-	looked   chan struct{} // closed and made anew when a look ends
-	progress progress
-}
-
-// progress is what an app has reached. It outlives a reload of the
-// configuration.
-type progress struct {
-	snapshot   secret.Snapshot // the last one that is in the files
-	generation uint64
-	torn       bool  // a commit ended half-way: its files are news still
-	err        error // of the last look; nil when it went well
-	owed       *deliver.Owed
-	notifyErr  error
+	loop      refresher.Loop
+	standing  *standing
+	news      func() // told when a look has ended, and when a generation was committed
 }
 
 // newApp parses nothing and starts nothing.
-func newApp(c config.App, templates []*render.Template, r *role, o Options, gate <-chan struct{}) *app {
-	a := &app{
-		App: c, log: o.Log, role: r, templates: templates, gate: gate,
-		looked: make(chan struct{}),
-	}
+func newApp(c config.App, templates []*render.Template, r *role, o Options) *app {
+	a := &app{App: c, log: o.Log, role: r, templates: templates, standing: newStanding(targets(c.Notify)), news: func() {}}
 	a.loop = refresher.Loop{Look: a.look, Asleep: true, Roll: o.Roll}
-	a.notifier = refresher.Loop{Look: a.notify, Asleep: true, Roll: o.Roll}
 	return a
 }
 
 // look takes one snapshot all the way to the files.
 func (a *app) look(ctx context.Context) error {
-	_, err := a.pass(ctx)
-	if ctx.Err() != nil {
-		return err // the loop is ending: its last breath says nothing about the app
-	}
-	return err
-}
-
-// pass is one whole look; it reports whether it committed a generation.
-func (a *app) pass(ctx context.Context) (bool, error) {
-	a.mu.Lock()
-	last, generation := a.progress.snapshot, a.progress.generation
-	a.mu.Unlock()
-	snapshot, err := a.role.store.Get(ctx, a.Secrets, a.role.asOf(), last)
+	a.standing.change(func(p *progress) { p.begun++ })
+	before := a.standing.now()
+	snapshot, err := a.still(ctx, before.snapshot)
 	if err != nil {
-		return false, a.settle(ctx, err)
+		return a.settle(ctx, err)
 	}
 	files, err := a.render(snapshot)
 	if err != nil {
-		return false, a.settle(ctx, err)
+		return a.settle(ctx, err)
 	}
-	staged, err := deliver.Prepare(a.Name, generation+1, files)
+	staged, err := deliver.Prepare(a.Name, before.generation+1, files)
 	if err != nil {
-		return false, a.settle(ctx, err)
+		return a.settle(ctx, err)
 	}
 	changed := staged.Changed()
 	if err := staged.Commit(); err != nil {
-		a.mu.Lock()
-		a.progress.torn = a.progress.torn || len(changed) > 0
-		a.mu.Unlock()
-		return false, a.settle(ctx, err)
+		a.standing.change(func(p *progress) { p.torn = p.torn || len(changed) > 0 })
+		return a.settle(ctx, err)
 	}
 	a.committed(snapshot, changed)
-	return len(changed) > 0, a.settle(ctx, nil)
+	return a.settle(ctx, nil)
 }
 
 // render executes every template of the app before any file is touched.
@@ -96,18 +62,11 @@ func (a *app) render(snapshot secret.Snapshot) ([]deliver.File, error) {
 	var errs []error
 	for i, f := range a.Files {
 		file, err := placed(f)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if t := a.templates[i]; t != nil {
-			file.Content, err = t.Execute(snapshot)
-		} else {
-			v, _ := snapshot.Get(f.Raw)
-			file.Content = v.Value
+		if err == nil {
+			file.Content, err = a.content(i, snapshot)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("file %s: %w", f.Destination, err))
+			errs = append(errs, &deliver.FileError{Destination: f.Destination, Err: err})
 			continue
 		}
 		files = append(files, file)
@@ -115,45 +74,51 @@ func (a *app) render(snapshot secret.Snapshot) ([]deliver.File, error) {
 	return files, errors.Join(errs...)
 }
 
+func (a *app) content(i int, snapshot secret.Snapshot) (secret.Value, error) {
+	if t := a.templates[i]; t != nil {
+		return t.Execute(snapshot)
+	}
+	v, ok := snapshot.Get(a.Files[i].Raw)
+	if !ok {
+		return secret.Value{}, fmt.Errorf("secret %s: not in the snapshot", a.Files[i].Raw)
+	}
+	return v.Value, nil
+}
+
 // committed records what is in the files now, and owes the targets a word
 // about it if they changed.
 func (a *app) committed(snapshot secret.Snapshot, changed []string) {
-	a.mu.Lock()
-	p := &a.progress
-	p.snapshot = snapshot
-	news := len(changed) > 0 || p.torn
-	p.torn = false
+	news, generation := false, uint64(0)
+	a.standing.change(func(p *progress) {
+		p.snapshot, p.taken = snapshot, snapshot.Taken()
+		news = len(changed) > 0 || p.torn
+		p.torn = false
+		if news {
+			p.generation++
+			p.owed.Add(deliver.Notification{App: a.Name, Generation: p.generation})
+		}
+		generation = p.generation
+	})
 	if news {
-		p.generation++
-		p.owed.Add(deliver.Notification{App: a.Name, Generation: p.generation})
+		a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", changed)
 	}
-	generation := p.generation
-	a.mu.Unlock()
-	if !news {
-		return
-	}
-	a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", changed)
-	a.notifier.Wake()
 }
 
 // settle records how a look ended, logs what changed by it, and releases who
 // waits for it.
 func (a *app) settle(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return err // the look was called off, which says nothing about the app
-	}
-	a.mu.Lock()
-	was := a.progress.err
-	a.progress.err = err
-	a.looks++
-	close(a.looked)
-	a.looked = make(chan struct{})
-	a.mu.Unlock()
-	select {
-	case a.settled <- struct{}{}:
-	default:
-	}
+	called := err != nil && ctx.Err() != nil // off, which says nothing about the app
+	var was error
+	a.standing.change(func(p *progress) {
+		was = p.err
+		p.ended++
+		if !called {
+			p.err, p.here = err, true
+		}
+	})
+	a.news()
 	switch {
+	case called:
 	case changedError(was, err):
 		a.log.Error("app failing", "app", a.Name, "error", err)
 	case err == nil && was != nil:
@@ -162,95 +127,21 @@ func (a *app) settle(ctx context.Context, err error) error {
 	return err
 }
 
-// notify delivers what is owed, in order, from where it stands.
-func (a *app) notify(ctx context.Context) error {
-	if a.waitsForReady() {
-		select {
-		case <-a.gate:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	// A word to the application that has begun is finished: half of one
-	// would be owed again, and told twice.
-	results, err := a.progress.owed.Deliver(context.WithoutCancel(ctx))
-	for _, r := range results {
-		a.log.Info("application notified", "app", a.Name, "target", r.Target, "result", r.Outcome)
-	}
-	a.mu.Lock()
-	was := a.progress.notifyErr
-	a.progress.notifyErr = err
-	a.mu.Unlock()
-	if changedError(was, err) {
-		a.log.Error("application not notified", "app", a.Name, "error", err)
-	}
-	return err
-}
-
-// waitsForReady reports whether telling the app goes through systemd, which
-// may be holding the app's unit back until this process is ready.
-func (a *app) waitsForReady() bool {
-	for _, n := range a.Notify {
-		if n.ReloadUnit != "" || n.RestartUnit != "" {
-			return a.gate != nil
-		}
-	}
-	return false
-}
-
-// inherit takes over what an app of the same name had reached before a reload.
-// What was owed is owed to the new targets, from the first on.
-func (a *app) inherit(before *app) {
-	before.mu.Lock()
-	was := before.progress
-	before.mu.Unlock()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	owed := a.progress.owed
-	if len(was.owed.Names()) > 0 {
-		owed.Add(deliver.Notification{App: a.Name, Generation: was.generation})
-		a.notifier.Wake()
-	}
-	a.progress = was
-	a.progress.owed = owed
-}
-
-// current reports whether a look has ended well and the last one did, too.
-func (a *app) current() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.looks > 0 && a.progress.err == nil
-}
-
-// await blocks until a look that had not ended yet does, and returns how.
-func (a *app) await(ctx context.Context, after uint64) error {
-	for {
-		a.mu.Lock()
-		looks, err, looked := a.looks, a.progress.err, a.looked
-		a.mu.Unlock()
-		if looks > after {
-			return err
-		}
-		select {
-		case <-looked:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// reached returns what the app has reached, and how many looks have ended.
-func (a *app) reached() (progress, uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.progress, a.looks
-}
-
-// begin makes the app look at values no older than now. It returns what the
-// app had reached, and the number of looks after which that look has ended.
-func (a *app) begin() (progress, uint64) {
+// begin makes the app look at values no older than now, and returns its
+// standing before that look.
+func (a *app) begin() progress {
+	before := a.standing.now()
 	a.role.touch()
-	before, looks := a.reached()
 	a.loop.Wake()
-	return before, looks
+	return before
+}
+
+// after waits for the end of a look that began after before was taken. Its
+// error is that look's.
+func (a *app) after(ctx context.Context, before progress) (progress, error) {
+	p, err := a.standing.await(ctx, func(p progress) bool { return p.ended > before.begun })
+	if err != nil {
+		return p, err
+	}
+	return p, p.err
 }

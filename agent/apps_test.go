@@ -24,6 +24,11 @@ func bubble(t *testing.T, f func(t *testing.T, h *house)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newHouse(t)) })
 }
 
+// loaded is a configuration that needs no reading.
+func loaded(c *config.Config) func() (*config.Config, error) {
+	return func() (*config.Config, error) { return c, nil }
+}
+
 func TestColdStartTakesOneSessionAndTwoRoundsOfBatches(t *testing.T) {
 	for _, n := range []int{1, 20, 45} {
 		t.Run(fmt.Sprintf("%d secrets of one app", n), func(t *testing.T) {
@@ -296,7 +301,7 @@ func TestReloadKeepsTheSessionAndWhatAppsHaveReached(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Second)
 		h.lab.ResetCalls()
-		if err := a.Reload(t.Context(), h.config(time.Minute, h.app("one", "a"), h.app("two", "b"))); err != nil {
+		if err := a.Reload(t.Context(), loaded(h.config(time.Minute, h.app("one", "a"), h.app("two", "b")))); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -311,7 +316,7 @@ func TestReloadKeepsTheSessionAndWhatAppsHaveReached(t *testing.T) {
 		}
 		bad := h.app("one", "a")
 		bad.Files[0].Text = "{{ .s0"
-		if err := a.Reload(t.Context(), h.config(time.Minute, bad)); err == nil {
+		if err := a.Reload(t.Context(), loaded(h.config(time.Minute, bad))); err == nil {
 			t.Error("a template with a syntax error was taken")
 		}
 		h.put("a", "3")
@@ -319,7 +324,7 @@ func TestReloadKeepsTheSessionAndWhatAppsHaveReached(t *testing.T) {
 		if got := h.read("one"); got != "3\n" {
 			t.Error("after a refused reload the old configuration does not go on")
 		}
-		if err := a.Reload(t.Context(), h.config(time.Minute, h.app("two", "b"))); err != nil {
+		if err := a.Reload(t.Context(), loaded(h.config(time.Minute, h.app("two", "b")))); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -439,7 +444,7 @@ func TestCanaryValuesShowNowhere(t *testing.T) {
 		if h.read("fine") != canary {
 			t.Fatal("the canary did not reach the file: the test shows nothing")
 		}
-		shown := h.log.String() + string(status) + fmt.Sprintf("%v %+v %#v %s", credentials, credentials, credentials, a.waiting())
+		shown := h.log.String() + string(status) + fmt.Sprintf("%v %+v %#v %s", credentials, credentials, credentials, a.summary(nil))
 		for _, value := range []secret.Value{secret.Text(canary), credentials.SecretAccessKey, credentials.SessionToken} {
 			if strings.Contains(shown, string(value.Reveal())) {
 				t.Error("a secret value shows in a log, an error or the status")

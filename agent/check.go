@@ -56,8 +56,8 @@ func checkIdentity(files signer.Files, now time.Time) []Finding {
 	}
 	leaf := set.Leaf()
 	days := int(leaf.NotAfter.Sub(now).Hours() / 24)
-	findings := []Finding{{Verdict: OK, Text: fmt.Sprintf("%s, issuer %s, serial %s (hex %x), %s, %d days left",
-		leaf.Subject, leaf.Issuer, leaf.SerialNumber, leaf.SerialNumber.Bytes(), set.KeyKind(), days)}}
+	findings := []Finding{{Verdict: OK, Text: fmt.Sprintf("%s, issuer %s, serial %s (hex %s), %s, %d days left",
+		leaf.Subject, leaf.Issuer, leaf.SerialNumber, hexSerial(leaf.SerialNumber), set.KeyKind(), days)}}
 	if soon(leaf.NotBefore, leaf.NotAfter, now) {
 		findings = append(findings, Finding{Verdict: Warn, Text: fmt.Sprintf("ends %s; renew it", leaf.NotAfter.Format(time.RFC3339))})
 	}

@@ -1,11 +1,11 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"os/user"
 	"strconv"
-	"time"
+	"strings"
 
 	"outrider/deliver"
 	"outrider/internal/config"
@@ -25,7 +25,7 @@ func placed(f config.File) (deliver.File, error) {
 			return u.Uid, nil
 		})
 		if err != nil {
-			return file, fmt.Errorf("file %s: owner %s: no such user; create it or change the configuration", f.Destination, f.Owner)
+			return file, fmt.Errorf("owner %s: no such user; create it or change the configuration", f.Owner)
 		}
 		file.UID = &uid
 	}
@@ -38,26 +38,28 @@ func placed(f config.File) (deliver.File, error) {
 			return g.Gid, nil
 		})
 		if err != nil {
-			return file, fmt.Errorf("file %s: group %s: no such group; create it or change the configuration", f.Destination, f.Group)
+			return file, fmt.Errorf("group %s: no such group; create it or change the configuration", f.Group)
 		}
 		file.GID = &gid
 	}
 	return file, nil
 }
 
-// number returns name itself when it is one, else what lookup says.
+// number returns name itself when it is one, else what lookup says. The
+// highest number is not one: to the kernel it means "leave it".
 func number(name string, lookup func(string) (string, error)) (int, error) {
-	if n, err := strconv.Atoi(name); err == nil {
-		if n < 0 {
-			return 0, errors.New("negative")
+	if strings.Trim(name, "0123456789") != "" {
+		id, err := lookup(name)
+		if err != nil {
+			return 0, err
 		}
-		return n, nil
+		name = id
 	}
-	id, err := lookup(name)
-	if err != nil {
-		return 0, err
+	n, err := strconv.ParseUint(name, 10, 32)
+	if err == nil && n == math.MaxUint32 {
+		err = strconv.ErrRange
 	}
-	return strconv.Atoi(id)
+	return int(n), err
 }
 
 func symlink(word string) deliver.Symlink {
@@ -69,30 +71,4 @@ func symlink(word string) deliver.Symlink {
 	default:
 		return deliver.Follow
 	}
-}
-
-// targets turns what the configuration says of notifications into whom to
-// tell, in order.
-func targets(list []config.Notify) []deliver.Target {
-	var ts []deliver.Target
-	for _, n := range list {
-		switch {
-		case n.ReloadUnit != "":
-			ts = append(ts, deliver.Unit{Name: n.ReloadUnit, Timeout: n.Timeout})
-		case n.RestartUnit != "":
-			ts = append(ts, deliver.Unit{Name: n.RestartUnit, Restart: true, Timeout: n.Timeout})
-		case n.PIDFile != "":
-			ts = append(ts, deliver.Signal{Signal: n.Signal, PIDFile: n.PIDFile})
-		default:
-			ts = append(ts, deliver.Command{Argv: n.Run, User: n.User, Timeout: timeout(n.Timeout)})
-		}
-	}
-	return ts
-}
-
-func timeout(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 30 * time.Second
-	}
-	return d
 }

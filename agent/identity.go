@@ -19,9 +19,10 @@ type identity struct {
 	clock   func() time.Time // AWS's, as far as it is known
 	changed func()           // called after another set was taken up; may be nil
 
-	mu  sync.Mutex
-	set *signer.Identity // nil until a right set was read
-	err error            // of the last reading; nil when it went well
+	mu       sync.Mutex
+	set      *signer.Identity // nil until a right set was read
+	err      error            // of the last reading; nil when it went well
+	reminded time.Time        // when its end was last spoken of
 }
 
 func (i *identity) files() signer.Files {
@@ -51,7 +52,7 @@ func (i *identity) read() {
 	i.err = err
 	taken := err == nil && (old == nil || !old.Equal(set))
 	if taken {
-		i.set = set
+		i.set, i.reminded = set, time.Time{}
 	}
 	i.mu.Unlock()
 	if err != nil {
@@ -72,6 +73,29 @@ func (i *identity) read() {
 	if i.changed != nil {
 		i.changed()
 	}
+}
+
+// remind says that the identity nears its end, or has reached it: of each set
+// once, and again each day.
+func (i *identity) remind(context.Context) error {
+	now := i.clock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.set == nil || now.Sub(i.reminded) < 24*time.Hour {
+		return nil
+	}
+	leaf := i.set.Leaf()
+	switch err := i.set.CheckTime(now); {
+	case err != nil:
+		i.log.Error("identity out of date", "identity", i.Name, "error", err)
+	case soon(leaf.NotBefore, leaf.NotAfter, now):
+		i.log.Warn("identity ends soon", "identity", i.Name, "not_after", leaf.NotAfter,
+			"remedy", "renew the certificate; it is taken up when the files change")
+	default:
+		return nil
+	}
+	i.reminded = now
+	return nil
 }
 
 // current returns the set in hand, or why there is none.
@@ -96,8 +120,9 @@ func (i *identity) state() (*signer.Identity, error) {
 	return i.set, err
 }
 
-// requestID is the part of an error that differs at each attempt.
-var requestID = regexp.MustCompile(`request id [0-9A-Za-z-]+`)
+// passing is what differs in an error at each attempt: request ids, and the
+// digits of times and ports.
+var passing = regexp.MustCompile(`request id [0-9A-Za-z-]+|[0-9]+([hms][0-9]+)*`)
 
 // changedError reports whether err says something that old did not, so that
 // a state is logged once and not at each attempt.
@@ -105,6 +130,6 @@ func changedError(old, err error) bool {
 	if err == nil || old == nil {
 		return err != nil
 	}
-	bare := func(e error) string { return requestID.ReplaceAllString(e.Error(), "") }
+	bare := func(e error) string { return passing.ReplaceAllString(e.Error(), "") }
 	return bare(old) != bare(err)
 }

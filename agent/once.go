@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,9 +13,9 @@ import (
 )
 
 // Once is one whole pass over the apps of those names, or over all: look,
-// commit and, with notify, tell. Its error joins one for each app that is not
-// current or still owes somebody a word; what went well stays done. It blocks
-// until the pass is over, and refuses while a sidecar runs on the same state.
+// commit and, with notify, tell. Its error joins one for each cause that keeps
+// apps from being current or told; what went well stays done. It blocks until
+// the pass is over, and refuses while a sidecar runs on the same state.
 func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 	w := a.current()
 	apps, err := w.named(names)
@@ -25,23 +27,43 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 		return err
 	}
 	defer held.release()
-	for _, app := range apps {
-		app.gate = nil // there is no READY to wait for
-	}
-	return w.opened(ctx, rolesOf(apps), func(ctx context.Context) error {
+	return w.opened(ctx, rolesOf(apps), func(ctx context.Context, beside *errgroup.Group) error {
+		for _, r := range rolesOf(apps) {
+			mine := slices.DeleteFunc(slices.Clone(apps), func(app *app) bool { return app.role != r })
+			r.touch()
+			carryOut := r.store.Begin(refsOf(mine))
+			beside.Go(func() error { carryOut(ctx); return nil })
+		}
 		failures := make([]error, len(apps))
 		group := new(errgroup.Group)
 		for i, app := range apps {
 			group.Go(func() error {
-				if failures[i] = app.once(ctx, notify); failures[i] != nil {
-					failures[i] = fmt.Errorf("app %s: %w", app.Name, failures[i])
-				}
+				failures[i] = app.once(ctx, notify, a.o)
 				return nil
 			})
 		}
 		_ = group.Wait() // the errors are in failures, all of them
-		return errors.Join(failures...)
+		return byCause(apps, failures)
 	})
+}
+
+// byCause joins the apps' errors, one for each cause that several share.
+func byCause(apps []*app, failures []error) error {
+	names := map[string][]string{}
+	var causes []error
+	for i, err := range failures {
+		if err == nil {
+			continue
+		}
+		if names[err.Error()] == nil {
+			causes = append(causes, err)
+		}
+		names[err.Error()] = append(names[err.Error()], apps[i].Name)
+	}
+	for i, err := range causes {
+		causes[i] = fmt.Errorf("app %s: %w", strings.Join(names[err.Error()], ", "), err)
+	}
+	return errors.Join(causes...)
 }
 
 // Session opens a session of the role's own, for a caller without a running
@@ -53,50 +75,42 @@ func (a *Agent) Session(ctx context.Context, name string) (serve.Credentials, er
 		return serve.Credentials{}, err
 	}
 	var credentials serve.Credentials
-	err = w.opened(ctx, []*role{r}, func(ctx context.Context) error {
-		if _, _, err := r.lease.Get(ctx); err != nil {
-			return err
-		}
-		credentials, err = r.credentials()
+	err = w.opened(ctx, []*role{r}, func(ctx context.Context, _ *errgroup.Group) error {
+		credentials, err = r.credentials(ctx)
 		return err
 	})
 	return credentials, err
 }
 
 // opened reads the identities and runs f while the roles' sessions are kept
-// open and their secrets are read ahead of the apps that want them.
-func (w *world) opened(ctx context.Context, roles []*role, f func(context.Context) error) error {
+// open. What f starts in the group is waited for.
+func (w *world) opened(ctx context.Context, roles []*role, f func(context.Context, *errgroup.Group) error) error {
 	for _, i := range w.identities {
 		i.read()
 	}
-	leases, end := context.WithCancel(ctx)
-	group := new(errgroup.Group)
+	ctx, end := context.WithCancel(ctx)
+	beside := new(errgroup.Group)
 	for _, r := range roles {
-		r.touch()
-		carryOut := r.store.Begin(r.refs())
-		group.Go(func() error { return r.lease.Run(leases) })
-		group.Go(func() error { carryOut(leases); return nil })
+		beside.Go(func() error { return r.lease.Run(ctx) })
 	}
-	err := f(ctx)
+	err := f(ctx, beside)
 	end()
-	_ = group.Wait() // ends with the cancellation just made
+	_ = beside.Wait() // ends with the cancellation just made
 	return err
 }
 
 // once is one look, and one round of telling.
-func (a *app) once(ctx context.Context, notify bool) error {
-	if _, err := a.pass(ctx); err != nil || !notify {
+func (a *app) once(ctx context.Context, notify bool, o Options) error {
+	if err := a.look(ctx); err != nil || !notify {
 		return err
 	}
-	return a.notify(ctx)
+	return newNotifier(a, o, nil).notify(ctx)
 }
 
 func rolesOf(apps []*app) []*role {
 	var roles []*role
-	seen := map[*role]bool{}
 	for _, app := range apps {
-		if !seen[app.role] {
-			seen[app.role] = true
+		if !slices.Contains(roles, app.role) {
 			roles = append(roles, app.role)
 		}
 	}

@@ -9,35 +9,39 @@ import (
 	"time"
 )
 
-// extension is how much longer the service manager is asked to wait each time
-// that a start is not over yet, and asked again well before it has passed.
-const extension = 30 * time.Second
+const (
+	// patience is how long apps that have no files of this run hold up READY.
+	patience = 60 * time.Second
+	// extension is how much longer the service manager is asked to wait each
+	// time that a start is not over yet; it is asked again well before that.
+	extension = 30 * time.Second
+)
 
-// readiness sends READY once every app's files are current, or patience has
+// readiness sends READY once every app's files are usable, or patience has
 // run out, and keeps the one-line status before and after that.
 func (a *Agent) readiness(ctx context.Context) error {
 	deadline := time.Now().Add(patience)
 	status := ""
 	var tick <-chan time.Time // nil once READY was sent
 	for ready := false; ; {
-		waiting := a.waiting()
-		if now := a.summary(waiting); now != status {
+		waiting, failing := a.standings()
+		if now := a.summary(failing); now != status {
 			status = now
 			a.o.Notify("STATUS=" + status)
 		}
-		switch {
+		switch left := time.Until(deadline); {
 		case ready:
-		case len(waiting) == 0 || !time.Now().Before(deadline):
+		case len(waiting) == 0 || left <= 0:
 			a.o.Log.Info("ready", "not_current", waiting)
 			a.o.Notify("READY=1")
 			close(a.ready)
 			ready, tick = true, nil
 		default:
 			a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
-			tick = time.After(extension / 3)
+			tick = time.After(min(extension/3, left))
 		}
 		select {
-		case <-a.settled:
+		case <-a.news:
 		case <-tick:
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -45,22 +49,35 @@ func (a *Agent) readiness(ctx context.Context) error {
 	}
 }
 
-// waiting returns the names of the apps that are not current.
-func (a *Agent) waiting() []string {
-	var names []string
-	w := a.current()
+// standings returns the names of the apps whose files an application must not
+// start on yet, and of those whose last look failed or is still to come.
+func (a *Agent) standings() (waiting, failing []string) {
+	now, w := time.Now(), a.current()
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
-		if !w.apps[name].current() {
-			names = append(names, name)
+		app := w.apps[name]
+		p := app.standing.now()
+		if !p.usable(now, app.MaxStale) {
+			waiting = append(waiting, name)
+		}
+		if !p.here || p.err != nil {
+			failing = append(failing, name)
 		}
 	}
-	return names
+	return waiting, failing
 }
 
-func (a *Agent) summary(waiting []string) string {
-	apps := len(a.current().apps)
-	if len(waiting) == 0 {
-		return fmt.Sprintf("%d apps current", apps)
+// summary is one line for the service manager.
+func (a *Agent) summary(failing []string) string {
+	a.mu.Lock()
+	apps, refusal := len(a.world.apps), a.refusal
+	a.mu.Unlock()
+	line := fmt.Sprintf("%d apps current", apps)
+	if len(failing) > 0 {
+		line = fmt.Sprintf("%d of %d apps current; not: %s", apps-len(failing), apps, strings.Join(failing, ", "))
 	}
-	return fmt.Sprintf("%d of %d apps current; not: %s", apps-len(waiting), apps, strings.Join(waiting, ", "))
+	if refusal != "" {
+		first, _, _ := strings.Cut(refusal, "\n")
+		line += "; configuration refused, the old one goes on: " + first
+	}
+	return line
 }

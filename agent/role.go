@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -23,28 +22,35 @@ type role struct {
 	log      *slog.Logger
 	identity *identity
 	client   *session.Client
+	places   []*place // used by one attempt at a time
+	roll     func() float64
 	lease    refresher.Lease[session.Session]
 	store    *store.Store
-	apps     []*app // that read with this role
+	apps     []*app       // that read with this role
+	refs     []secret.Ref // what they read, each once
 	poll     refresher.Loop
+	spawn    func(func(context.Context)) // runs one function beside; set while the world runs
 
-	mu     sync.Mutex
-	tick   time.Time         // the last poll began then
-	err    error             // of the last attempt to open a session
-	skewed bool              // the clock was off at the last attempt
-	serial map[string]uint64 // the lease's serial by access key id, for the last session handed out
+	mu      sync.Mutex
+	tick    time.Time         // the last poll began then
+	breaker refresher.Breaker // open while AWS throttles
+	err     error             // of the last attempt to open a session
+	skewed  bool              // the clock was off at the last attempt
+	keyID   string            // of the session last handed out
+	serial  uint64            // the lease's number for it
 }
 
 // newRole wires a role to its identity. It starts nothing.
 func newRole(c config.Role, id *identity, client *session.Client, interval time.Duration, o Options) *role {
 	r := &role{
 		Role: c, log: o.Log, identity: id, client: client,
-		serial: map[string]uint64{},
+		roll: o.Roll,
 	}
+	r.places = r.newPlaces()
 	r.lease = refresher.Lease[session.Session]{Create: r.open, Roll: o.Roll}
 	r.store = store.New(store.Options{
 		Region: c.Region, Endpoint: c.Endpoints.SecretsManager,
-		HTTP: &http.Client{Transport: o.Transport}, Sessions: r,
+		FIPS: c.FIPS, DualStack: c.DualStack, Transport: o.Transport, Sessions: r,
 	})
 	r.poll = refresher.Loop{Look: r.look, Interval: interval, Roll: o.Roll}
 	return r
@@ -59,7 +65,7 @@ func (r *role) open(ctx context.Context) (refresher.Term[session.Session], error
 	r.err, r.skewed = err, skew != 0
 	r.mu.Unlock()
 	if skew != 0 && !wasSkewed {
-		r.log.Warn("clock off", "role", r.Name, "aws_ahead_by", skew.Round(time.Second),
+		r.log.Warn("clock off", "role", r.Name, "aws_ahead_by", skew.Round(time.Second).String(),
 			"remedy", "set this machine's clock; requests are signed with AWS's time until then")
 	}
 	if err != nil {
@@ -84,12 +90,12 @@ func (r *role) create(ctx context.Context) (session.Session, error) {
 	if err != nil {
 		return session.Session{}, fmt.Errorf("role %s: identity %s: %w", r.Name, r.Identity, err)
 	}
-	s, err := r.client.Create(ctx, session.Role{
-		Region: r.Region, TrustAnchor: r.TrustAnchor, Profile: r.Profile, Role: r.Role.Role,
-		Duration: r.SessionDuration, Name: r.SessionName, Endpoint: r.Endpoints.RolesAnywhere,
-	}, set)
+	s, err := r.openSomewhere(ctx, set)
+	if err == nil {
+		s, err = r.chain(ctx, s, set)
+	}
 	if err != nil {
-		return s, fmt.Errorf("role %s: %w", r.Name, err)
+		return session.Session{}, fmt.Errorf("role %s: %w", r.Name, err)
 	}
 	return s, nil
 }
@@ -102,8 +108,7 @@ func (r *role) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, err
 	}
 	r.mu.Lock()
-	clear(r.serial)
-	r.serial[s.AccessKeyID] = serial
+	r.keyID, r.serial = s.AccessKeyID, serial
 	r.mu.Unlock()
 	return aws.Credentials{
 		AccessKeyID:     s.AccessKeyID,
@@ -115,9 +120,9 @@ func (r *role) Retrieve(ctx context.Context) (aws.Credentials, error) {
 // Spent makes the lease replace a session that AWS refused.
 func (r *role) Spent(c aws.Credentials) {
 	r.mu.Lock()
-	serial, ok := r.serial[c.AccessKeyID]
+	serial, last := r.serial, r.keyID == c.AccessKeyID
 	r.mu.Unlock()
-	if ok {
+	if last {
 		r.log.Warn("session refused", "role", r.Name, "access_key_id", c.AccessKeyID)
 		r.lease.Spent(serial)
 	}
@@ -134,16 +139,29 @@ func (r *role) identityChanged() {
 	}
 }
 
-// look reads every secret of the role's apps, and sets the apps to work on
-// them as they come in.
-func (r *role) look(ctx context.Context) error {
+// look sets a read of every secret of the role's apps going, and the apps to
+// work on them as they come in. It waits for none of them: an app whose
+// secrets could not be read tries again by itself. While AWS throttles, polls
+// are left out.
+func (r *role) look(context.Context) error {
+	r.mu.Lock()
+	throttled := r.breaker.Open(time.Now())
+	r.mu.Unlock()
+	if throttled {
+		return nil
+	}
 	r.touch() // before Begin, so that the apps take its reads for new
-	carryOut := r.store.Begin(r.refs())
+	carryOut := r.store.Begin(r.refs)
+	r.spawn(func(ctx context.Context) {
+		throttled := carryOut(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.breaker.Record(!throttled, time.Now(), r.roll())
+	})
 	for _, a := range r.apps {
 		a.loop.Wake()
 	}
-	carryOut(ctx)
-	return nil // an app whose secrets could not be read tries again by itself
+	return nil
 }
 
 // wakeApps makes every app of the role look, at values no older than now.
@@ -157,8 +175,8 @@ func (r *role) wakeApps() {
 // touch makes the looks that follow read anew, and share what they read.
 func (r *role) touch() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.tick = time.Now()
-	r.mu.Unlock()
 }
 
 func (r *role) asOf() time.Time {
@@ -167,11 +185,11 @@ func (r *role) asOf() time.Time {
 	return r.tick
 }
 
-// refs returns what the role's apps read, each once.
-func (r *role) refs() []secret.Ref {
+// refsOf returns what the apps read, each once.
+func refsOf(apps []*app) []secret.Ref {
 	seen := map[secret.Ref]bool{}
 	var refs []secret.Ref
-	for _, a := range r.apps {
+	for _, a := range apps {
 		for _, ref := range a.Secrets {
 			if !seen[ref] {
 				seen[ref] = true

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
 	"time"
 
 	"outrider/deliver"
@@ -15,9 +17,10 @@ import (
 // for root and outrider's own user, else only what allow grants.
 func (a *Agent) Status(c serve.Caller) serve.Status {
 	now, w := time.Now(), a.current()
+	waiting, _ := a.standings()
 	status := serve.Status{
 		Version:    a.o.Version,
-		Ready:      len(a.waiting()) == 0,
+		Ready:      len(waiting) == 0,
 		Identities: map[string]serve.Identity{},
 		Roles:      map[string]serve.Role{},
 		Apps:       map[string]serve.App{},
@@ -44,30 +47,17 @@ func (a *Agent) Status(c serve.Caller) serve.Status {
 // Refresh makes the apps, or all that the caller may refresh, look now, and
 // blocks until they have.
 func (a *Agent) Refresh(ctx context.Context, c serve.Caller, names []string) ([]serve.Outcome, error) {
-	apps, err := a.current().named(names)
+	apps, err := a.allowed(c, names)
 	if err != nil {
 		return nil, err
 	}
-	var allowed []*app
-	for _, app := range apps {
-		if c.Is(app.Allow.Users, app.Allow.Groups) {
-			allowed = append(allowed, app)
-		} else if len(names) > 0 {
-			return nil, fmt.Errorf("app %s: %w", app.Name, serve.ErrForbidden)
-		}
+	before := make([]progress, len(apps))
+	for i, app := range apps {
+		before[i] = app.begin()
 	}
-	if len(allowed) == 0 {
-		return nil, serve.ErrForbidden
-	}
-	before := make([]progress, len(allowed))
-	looks := make([]uint64, len(allowed))
-	for i, app := range allowed {
-		before[i], looks[i] = app.begin()
-	}
-	outcomes := make([]serve.Outcome, len(allowed))
-	for i, app := range allowed {
-		err := app.await(ctx, looks[i])
-		after, _ := app.reached()
+	outcomes := make([]serve.Outcome, len(apps))
+	for i, app := range apps {
+		after, err := app.after(ctx, before[i])
 		outcomes[i] = serve.Outcome{
 			App: app.Name, Generation: after.generation,
 			Changed: after.generation != before[i].generation, Error: text(err),
@@ -76,35 +66,53 @@ func (a *Agent) Refresh(ctx context.Context, c serve.Caller, names []string) ([]
 	return outcomes, nil
 }
 
-// Wait blocks until the app's files are current.
+// Wait blocks until an application may start on the app's files: they are
+// this run's, and not older than max_stale.
 func (a *Agent) Wait(ctx context.Context, c serve.Caller, name string) error {
-	apps, err := a.current().named([]string{name})
+	apps, err := a.allowed(c, []string{name})
 	if err != nil {
 		return err
 	}
 	app := apps[0]
-	if !c.Is(app.Allow.Users, app.Allow.Groups) {
-		return fmt.Errorf("app %s: %w", name, serve.ErrForbidden)
-	}
-	for !app.current() {
-		_, looks := app.reached()
-		if err := app.await(ctx, looks); ctx.Err() != nil {
-			return fmt.Errorf("app %s: not current: %w", name, err)
-		}
+	if _, err := app.standing.await(ctx, func(p progress) bool { return p.usable(time.Now(), app.MaxStale) }); err != nil {
+		return fmt.Errorf("app %s: not current: %w", name, err)
 	}
 	return nil
 }
 
-// Credentials returns the session in hand. It never asks AWS.
-func (a *Agent) Credentials(_ context.Context, c serve.Caller, name string) (serve.Credentials, error) {
+// allowed returns the apps of those names, or all that the caller may ask
+// about when there are none. Who may ask about none learns no name.
+func (a *Agent) allowed(c serve.Caller, names []string) ([]*app, error) {
+	apps, err := a.current().named(names)
+	if err != nil && !c.Trusted() {
+		return nil, serve.ErrForbidden
+	}
+	if err != nil {
+		return nil, err
+	}
+	mine := slices.DeleteFunc(apps, func(app *app) bool { return !c.Is(app.Allow.Users, app.Allow.Groups) })
+	if len(names) > len(mine) || len(mine) == 0 && !c.Trusted() {
+		return nil, serve.ErrForbidden
+	}
+	return mine, nil
+}
+
+// Credentials returns the session in hand; while the first is being opened it
+// waits, for ten seconds at most. It never asks AWS by itself.
+func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
 	r, err := a.current().role(name)
+	if err != nil && !c.Trusted() {
+		return serve.Credentials{}, serve.ErrForbidden
+	}
 	if err != nil {
 		return serve.Credentials{}, err
 	}
 	if !c.Is(r.Allow.Users, r.Allow.Groups) {
-		return serve.Credentials{}, fmt.Errorf("role %s: %w", name, serve.ErrForbidden)
+		return serve.Credentials{}, serve.ErrForbidden
 	}
-	return r.credentials()
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no session yet"))
+	defer cancel()
+	return r.credentials(ctx)
 }
 
 func (i *identity) status() serve.Identity {
@@ -114,7 +122,7 @@ func (i *identity) status() serve.Identity {
 		leaf := set.Leaf()
 		status.Subject = leaf.Subject.String()
 		status.Serial = leaf.SerialNumber.String()
-		status.SerialHex = fmt.Sprintf("%x", leaf.SerialNumber.Bytes())
+		status.SerialHex = hexSerial(leaf.SerialNumber)
 		status.NotAfter = &leaf.NotAfter
 		status.Key = set.KeyKind()
 	}
@@ -122,23 +130,19 @@ func (i *identity) status() serve.Identity {
 }
 
 func (r *role) status() serve.Role {
-	term, err, held := r.lease.Now()
+	term, held, err := r.lease.Now()
 	status := serve.Role{Region: r.Region, Error: text(err)}
 	if held {
-		status.Expires, status.AccessKeyID = &term.Value.Expires, term.Value.AccessKeyID
+		status.Expires, status.AccessKeyID, status.Region = &term.Value.Expires, term.Value.AccessKeyID, term.Value.Region
 	}
 	return status
 }
 
-func (r *role) credentials() (serve.Credentials, error) {
-	term, err, held := r.lease.Now()
-	if !held {
-		if err == nil {
-			err = errors.New("no session yet")
-		}
-		return serve.Credentials{}, fmt.Errorf("role %s: %w", r.Name, err)
+func (r *role) credentials(ctx context.Context) (serve.Credentials, error) {
+	s, _, err := r.lease.Get(ctx)
+	if err != nil {
+		return serve.Credentials{}, err
 	}
-	s := term.Value
 	return serve.Credentials{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey,
 		SessionToken: s.SessionToken, Expiration: s.Expires,
@@ -146,22 +150,11 @@ func (r *role) credentials() (serve.Credentials, error) {
 }
 
 func (a *app) status(now time.Time) serve.App {
-	p, looks := a.reached()
+	p := a.standing.now()
 	status := serve.App{
-		State: serve.Current, Generation: p.generation,
+		State: a.state(p, now), Generation: p.generation, AgeSeconds: p.age(now).Seconds(),
 		Secrets: map[string]serve.Secret{}, Files: map[string]serve.File{},
-		Owed: p.owed.Names(), Error: text(errors.Join(p.err, p.notifyErr)),
-	}
-	if taken := p.snapshot.Taken(); !taken.IsZero() {
-		status.AgeSeconds = now.Sub(taken).Seconds()
-	}
-	switch {
-	case p.snapshot.Taken().IsZero() && looks == 0:
-		status.State = serve.Starting
-	case a.MaxStale > 0 && status.AgeSeconds > a.MaxStale.Seconds():
-		status.State = serve.Stale
-	case p.err != nil:
-		status.State = serve.Failing
+		Owed: append([]string{}, p.owed.Names()...), Error: text(errors.Join(p.err, p.notifyErr)),
 	}
 	if next := earlier(a.loop.Next(), a.role.poll.Next()); !next.IsZero() {
 		status.Next = &next
@@ -174,6 +167,18 @@ func (a *app) status(now time.Time) serve.App {
 		status.Files[f.Destination] = fileStatus(f.Destination, status.State, p.err)
 	}
 	return status
+}
+
+func (a *app) state(p progress, now time.Time) serve.State {
+	switch {
+	case !p.here && p.err == nil:
+		return serve.Starting
+	case a.MaxStale > 0 && p.age(now) > a.MaxStale:
+		return serve.Stale
+	case p.err != nil:
+		return serve.Failing
+	}
+	return serve.Current
 }
 
 // earlier returns the earlier of two times, of which a zero one does not count.
@@ -199,14 +204,20 @@ func text(err error) string {
 }
 
 // fileStatus says how one destination stands: as its app does, with the part
-// of the app's error that is about this file.
+// of the app's error that is about this file. When some file is at fault, the
+// others are not.
 func fileStatus(destination string, state serve.State, err error) serve.File {
 	status := serve.File{State: state}
+	faulty := false
 	for _, e := range leaves(err) {
-		var file *deliver.FileError
-		if errors.As(e, &file) && file.Destination == destination {
+		file, ok := errors.AsType[*deliver.FileError](e)
+		faulty = faulty || ok
+		if ok && file.Destination == destination {
 			status.Error = file.Error()
 		}
+	}
+	if faulty && status.Error == "" {
+		status.State = serve.Current
 	}
 	return status
 }
@@ -223,3 +234,7 @@ func leaves(err error) []error {
 	}
 	return all
 }
+
+// hexSerial returns a serial number as AWS names sessions by it: hexadecimal,
+// of even length.
+func hexSerial(n *big.Int) string { return fmt.Sprintf("%x", n.Bytes()) }

@@ -13,6 +13,7 @@ import (
 
 	"outrider/deliver"
 	"outrider/internal/config"
+	"outrider/refresher"
 	"outrider/render"
 	"outrider/session"
 )
@@ -23,16 +24,18 @@ type world struct {
 	identities map[string]*identity
 	roles      map[string]*role
 	apps       map[string]*app
+	roll       func() float64
 }
 
 // build wires a world. It starts nothing and reads nothing but the templates
 // in the configuration, every mistake in which it reports.
-func build(c *config.Config, client *session.Client, o Options, gate <-chan struct{}) (*world, error) {
+func build(c *config.Config, client *session.Client, o Options) (*world, error) {
 	w := &world{
 		config:     c,
 		identities: map[string]*identity{},
 		roles:      map[string]*role{},
 		apps:       map[string]*app{},
+		roll:       o.Roll,
 	}
 	for name, i := range c.Identities {
 		w.identities[name] = &identity{Identity: i, log: o.Log, watch: o.Watch, clock: func() time.Time { return time.Now().Add(client.Skew()) }}
@@ -48,8 +51,7 @@ func build(c *config.Config, client *session.Client, o Options, gate <-chan stru
 			mistakes = append(mistakes, err)
 			continue
 		}
-		w.apps[name] = newApp(a, templates, w.roles[a.Role], o, gate)
-		w.apps[name].progress.owed = deliver.NewOwed(targets(a.Notify))
+		w.apps[name] = newApp(a, templates, w.roles[a.Role], o)
 	}
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
@@ -87,6 +89,10 @@ func (w *world) wire() {
 		r := w.apps[name].role
 		r.apps = append(r.apps, w.apps[name])
 	}
+	for _, r := range w.roles {
+		r.refs = refsOf(r.apps)
+		r.store.Keep(r.refs)
+	}
 	for name, i := range w.identities {
 		i.changed = func() {
 			for _, r := range w.roles {
@@ -99,8 +105,8 @@ func (w *world) wire() {
 }
 
 // adopt takes over from a world that has stopped what a reload must not
-// lose: identities and sessions whose configuration is the same, and what
-// each app has reached and owes.
+// lose: identities and sessions whose configuration is the same, and how each
+// app stands.
 func (w *world) adopt(old *world) {
 	for name, i := range w.identities {
 		if before, ok := old.identities[name]; ok && before.Identity == i.Identity {
@@ -121,7 +127,29 @@ func (w *world) adopt(old *world) {
 			a.inherit(before)
 		}
 	}
+	for name, before := range old.apps {
+		if _, stays := w.apps[name]; !stays {
+			before.standing.change(func(p *progress) { p.gone = true })
+		}
+	}
 	w.wire()
+}
+
+// inherit takes over how an app of the same name stands. What was owed is
+// owed to the new targets, from the first on.
+func (a *app) inherit(before *app) {
+	a.standing = before.standing
+	a.standing.change(func(p *progress) {
+		owing := len(p.owed.Names()) > 0
+		p.here = false
+		if reflect.DeepEqual(a.App.Notify, before.App.Notify) {
+			return
+		}
+		p.owed = deliver.NewOwed(targets(a.App.Notify))
+		if owing {
+			p.owed.Add(deliver.Notification{App: a.Name, Generation: p.generation})
+		}
+	})
 }
 
 // run reads the identities, then keeps everything going until ctx ends.
@@ -132,14 +160,15 @@ func (w *world) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, i := range w.identities {
 		group.Go(func() error { return i.run(ctx) })
+		reminder := refresher.Loop{Look: i.remind, Interval: time.Hour, Roll: w.roll}
+		group.Go(func() error { return reminder.Run(ctx) })
 	}
 	for _, a := range w.apps {
 		group.Go(func() error { return a.loop.Run(ctx) })
-		group.Go(func() error { return a.notifier.Run(ctx) })
 	}
 	for _, r := range w.roles {
-		if len(r.apps) == 0 {
-			continue
+		r.spawn = func(f func(context.Context)) {
+			group.Go(func() error { f(ctx); return nil })
 		}
 		group.Go(func() error { return r.lease.Run(ctx) })
 		group.Go(func() error { return r.poll.Run(ctx) })

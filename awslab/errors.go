@@ -129,7 +129,7 @@ func errUnknownOperation(c call) error {
 	return &apiError{
 		status:  http.StatusNotFound,
 		code:    "UnknownOperationException",
-		message: fmt.Sprintf("the lab does not know the operation %s; it plays CreateSession, Secrets Manager and GetCallerIdentity", c),
+		message: fmt.Sprintf("the lab does not know the operation %s; it plays CreateSession, Secrets Manager, GetCallerIdentity and AssumeRole", c),
 	}
 }
 

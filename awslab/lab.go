@@ -42,10 +42,13 @@ type Options struct {
 	MaxSessionDuration time.Duration
 	// AcceptRoleSessionName is the profile's setting of that name.
 	AcceptRoleSessionName bool
+	// Assumable are the ARNs of roles, in any account, whose trust policy
+	// lets this lab's sessions assume them.
+	Assumable []string
 }
 
 // Lab is one account in one region: a trust anchor, a profile and a role in
-// IAM Roles Anywhere, Secrets Manager, and GetCallerIdentity of STS. It is an
+// IAM Roles Anywhere, Secrets Manager, and two operations of STS. It is an
 // http.Handler that answers on any host name. It has no goroutines, no sockets
 // and nothing to close, and is safe for concurrent use.
 type Lab struct {
@@ -59,7 +62,7 @@ type Lab struct {
 	denials  []denial
 	calls    map[string]int
 	revoked  map[string]bool // certificate serials, decimal
-	sessions map[string]*stsSession
+	sessions *sessionTable
 	vault    *vault
 }
 
@@ -95,9 +98,24 @@ func New(opts Options) (*Lab, error) {
 		},
 		calls:    map[string]int{},
 		revoked:  map[string]bool{},
-		sessions: map[string]*stsSession{},
+		sessions: &sessionTable{byKey: map[string]*stsSession{}},
 		vault:    newVault(opts.Region, opts.Account),
 	}, nil
+}
+
+// Neighbor returns the same account in another region: the same certificate
+// authority, keys and sessions, a trust anchor and a profile of its own, and
+// no secrets.
+func (l *Lab) Neighbor(region string) (*Lab, error) {
+	opts := l.opts
+	opts.Region = region
+	n, err := New(opts)
+	if err != nil {
+		return nil, err
+	}
+	n.ca, n.sessions = l.ca, l.sessions
+	n.setup.AccessKeyID, n.setup.SecretAccessKey = l.setup.AccessKeyID, l.setup.SecretAccessKey
+	return n, nil
 }
 
 // now is the time as the lab believes it to be.
@@ -191,7 +209,7 @@ func (l *Lab) perform(c call, r *http.Request, body []byte) (*response, error) {
 	case secretsManager:
 		return l.secretsManager(c, r, body)
 	case sts:
-		return l.callerIdentity(c, r, body)
+		return l.answerSTS(c, r, body)
 	}
 	return nil, errUnknownOperation(c)
 }

@@ -7,13 +7,13 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -34,6 +34,32 @@ type stsSession struct {
 	id        string // of the assumed role
 	expires   time.Time
 	revoked   bool
+}
+
+// sessionTable is every session of an account, whichever region opened it.
+type sessionTable struct {
+	mu    sync.Mutex
+	byKey map[string]*stsSession
+}
+
+// add gives a session a key id of its own.
+func (t *sessionTable) add(s *stsSession) (keyID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keyID = newKeyID("ASIA")
+	t.byKey[keyID] = s
+	return keyID
+}
+
+// find returns a copy of the session under a key id.
+func (t *sessionTable) find(keyID string) (stsSession, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.byKey[keyID]
+	if !ok {
+		return stsSession{}, false
+	}
+	return *s, true
 }
 
 // createInput is the body of CreateSession. The three ARNs may stand in the
@@ -144,17 +170,14 @@ func (l *Lab) duration(in createInput) (time.Duration, error) {
 
 // openSession makes the credentials and the answer that carries them.
 func (l *Lab) openSession(leaf *x509.Certificate, name string, d time.Duration) any {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	keyID := newKeyID("ASIA")
 	s := &stsSession{
 		secretKey: newSecretKey(),
 		token:     newToken(),
 		arn:       "arn:aws:sts::" + l.opts.Account + ":assumed-role/" + l.opts.Role + "/" + name,
 		id:        newKeyID("AROA") + ":" + name,
-		expires:   l.nowLocked().Add(d).UTC().Truncate(time.Second),
+		expires:   l.now().Add(d).UTC().Truncate(time.Second),
 	}
-	l.sessions[keyID] = s
+	keyID := l.sessions.add(s)
 	subject := sha256.Sum256(leaf.RawSubject)
 	type object = map[string]any
 	return object{
@@ -197,13 +220,11 @@ func (l *Lab) identify(c call, keyID, token string) (caller, string, error) {
 		arn := "arn:aws:iam::" + l.opts.Account + ":user/lab-admin"
 		return caller{call: c, arn: arn, id: keyID, admin: true}, l.setup.SecretAccessKey, nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s, ok := l.sessions[keyID]
+	s, ok := l.sessions.find(keyID)
 	if !ok || !hmac.Equal([]byte(s.token), []byte(token)) {
 		return caller{}, "", &apiError{code: "UnrecognizedClientException", message: "The security token included in the request is invalid."}
 	}
-	if s.revoked || !l.nowLocked().Before(s.expires) {
+	if s.revoked || !l.now().Before(s.expires) {
 		return caller{}, "", &apiError{code: "ExpiredTokenException", message: "The security token included in the request is expired"}
 	}
 	return caller{call: c, arn: s.arn, id: s.id}, s.secretKey, nil
@@ -212,9 +233,9 @@ func (l *Lab) identify(c call, keyID, token string) (caller, string, error) {
 // RevokeSessions ends all sessions: later calls with them get
 // ExpiredTokenException. New ones may be opened.
 func (l *Lab) RevokeSessions() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.sessions {
+	l.sessions.mu.Lock()
+	defer l.sessions.mu.Unlock()
+	for _, s := range l.sessions.byKey {
 		s.revoked = true
 	}
 }
@@ -272,25 +293,6 @@ func (l *Lab) authorize(c caller, names ...string) error {
 		}
 	}
 	return nil
-}
-
-// callerIdentity is the one operation of STS that the lab plays: the AWS CLI
-// uses it to tell whether keys work.
-func (l *Lab) callerIdentity(c call, r *http.Request, body []byte) (*response, error) {
-	if c.operation != "GetCallerIdentity" {
-		return nil, errUnknownOperation(c)
-	}
-	who, err := l.authenticate(c, r, body)
-	if err != nil {
-		return nil, err
-	}
-	type identity struct {
-		XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
-		ARN     string   `xml:"GetCallerIdentityResult>Arn"`
-		UserID  string   `xml:"GetCallerIdentityResult>UserId"`
-		Account string   `xml:"GetCallerIdentityResult>Account"`
-	}
-	return xmlResponse(http.StatusOK, identity{ARN: who.arn, UserID: who.id, Account: l.opts.Account}), nil
 }
 
 // decodeStrict refuses members that the lab does not know: a lab that ignored

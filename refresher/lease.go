@@ -39,8 +39,11 @@ func (l *Lease[T]) Run(ctx context.Context) error {
 	failures, refused := 0, 0
 	at := l.renewAt
 	for ctx.Err() == nil {
-		if _, _, ok := l.Now(); !ok || !time.Now().Before(at) {
+		if _, held, _ := l.Now(); !held || !time.Now().Before(at) {
 			at, failures = l.attempt(ctx, failures)
+			if failures == 0 {
+				l.drain()
+			}
 		}
 		if err := until(ctx, at, l.wake); err != nil {
 			return err
@@ -120,13 +123,14 @@ func (l *Lease[T]) Get(ctx context.Context) (T, uint64, error) {
 	}
 }
 
-// Now returns what Get would return at once: the thing, or the cause of the
-// last failed attempt and false. It never blocks.
-func (l *Lease[T]) Now() (Term[T], error, bool) {
+// Now returns the term in hand, whether it holds, and the cause of the last
+// attempt if that failed, as it may have while an older term still holds. It
+// never blocks.
+func (l *Lease[T]) Now() (term Term[T], held bool, err error) {
 	l.init()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.term, l.err, l.valid()
+	return l.term, l.valid(), l.err
 }
 
 // Spent says that the thing with that serial number is refused although it
@@ -135,13 +139,24 @@ func (l *Lease[T]) Now() (Term[T], error, bool) {
 func (l *Lease[T]) Spent(serial uint64) {
 	l.init()
 	l.mu.Lock()
-	mine := l.held && l.serial == serial
-	if mine {
+	defer l.mu.Unlock()
+	if l.held && l.serial == serial {
 		l.held, l.err = false, nil
-	}
-	l.mu.Unlock()
-	if mine {
 		l.Renew()
+	}
+}
+
+// drain forgets a wake that the term just granted has answered; not one that
+// says this very term is refused.
+func (l *Lease[T]) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.held {
+		return
+	}
+	select {
+	case <-l.wake:
+	default:
 	}
 }
 

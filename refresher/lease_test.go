@@ -69,7 +69,7 @@ func TestLeaseIsRenewedAheadOfItsEndAndAlwaysHolds(t *testing.T) {
 			if err != nil {
 				t.Fatalf("after %v: %v", time.Since(time.Now()), err)
 			}
-			term, _, held := l.Now()
+			term, held, _ := l.Now()
 			if !held || term.Value != value || time.Until(term.Until) <= 15*time.Minute {
 				t.Fatalf("term %d has %v left, want more than 15m", value, time.Until(term.Until))
 			}
@@ -98,7 +98,7 @@ func TestLeaseServesTheOldTermUntilItTrulyEnds(t *testing.T) {
 		if _, _, err := l.Get(t.Context()); !errors.Is(err, away) {
 			t.Errorf("after its end: %v, want the cause", err)
 		}
-		if _, err, held := l.Now(); held || !errors.Is(err, away) {
+		if _, held, err := l.Now(); held || !errors.Is(err, away) {
 			t.Errorf("Now after its end: held %v, %v", held, err)
 		}
 		from.set(nil)

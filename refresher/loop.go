@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Loop calls Look again and again, one call at a time: after Interval with
-// jitter when the last look went well, after a back-off when it failed, and
-// at once when Wake asks for it. Set the fields before Run.
+// Loop calls Look again and again, one call at a time: an Interval with
+// jitter after the last one began when that went well, a back-off after it
+// ended when it failed, and at once when Wake asks for it. Set the fields before Run.
 type Loop struct {
 	Look     func(context.Context) error // its error says only that it failed; reporting is its own business
 	Interval time.Duration               // 0: after success only Wake looks again
@@ -51,14 +51,14 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	failures := 0
 	for ctx.Err() == nil {
-		at := time.Time{}
+		at, began := time.Time{}, time.Now()
 		switch err := l.Look(ctx); {
 		case err != nil:
 			failures++
 			at = time.Now().Add(l.Retry.Delay(failures, l.Roll()))
 		case l.Interval > 0:
 			failures = 0
-			at = time.Now().Add(Poll(l.Interval, l.Roll()))
+			at = began.Add(Poll(l.Interval, l.Roll()))
 		default:
 			failures = 0
 		}

@@ -56,12 +56,11 @@ func (b Backoff) Delay(failures int, roll float64) time.Duration {
 // cause it then returns. A zero at is never reached.
 func until(ctx context.Context, at time.Time, wake <-chan struct{}) error {
 	for {
-		wait := nap
 		var timer <-chan time.Time
 		if !at.IsZero() {
 			// Round strips the monotonic reading, which stands still while
 			// the machine is suspended.
-			wait = min(at.Round(0).Sub(time.Now().Round(0)), nap)
+			wait := min(at.Round(0).Sub(time.Now().Round(0)), nap)
 			if wait <= 0 {
 				return context.Cause(ctx)
 			}

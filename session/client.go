@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -50,11 +49,7 @@ func (c *Client) Create(ctx context.Context, role Role, id *signer.Identity) (Se
 }
 
 func (c *Client) attempt(ctx context.Context, role Role, id *signer.Identity, skew time.Duration) (Session, *Error) {
-	timeout := c.Timeout
-	if timeout == 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
+	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 
 	x := &exchange{transport: c.Transport, id: id, region: role.Region, skew: skew}

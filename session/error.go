@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,6 +32,7 @@ var userinfo = regexp.MustCompile(`//[^\s/]*@`)
 // Error says why there is no session. No text in it holds a secret or a line
 // break, and none of ours a URL.
 type Error struct {
+	Operation string        // empty: CreateSession
 	Host      string        // whom was asked
 	Status    int           // HTTP status; 0: no answer came
 	Code      string        // AWS's, such as AccessDeniedException; empty when AWS did not answer
@@ -44,7 +46,7 @@ type Error struct {
 // Error gives all of it in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CreateSession at %s: ", e.Host)
+	fmt.Fprintf(&b, "%s at %s: ", cmp.Or(e.Operation, "CreateSession"), e.Host)
 	if e.Code != "" {
 		b.WriteString(e.Code + ": ")
 	}

@@ -22,6 +22,8 @@ type Role struct {
 	Duration    time.Duration // 15m to 12h, in whole seconds; 0: not sent, the profile decides
 	Name        string        // session name; empty: not sent
 	Endpoint    string        // base URL; empty: AWS's own for the region
+	FIPS        bool          // the region's FIPS endpoint; not with Endpoint
+	DualStack   bool          // the region's IPv4 and IPv6 endpoint; not with Endpoint
 }
 
 // Session is the credentials that one CreateSession returned.
@@ -42,12 +44,12 @@ func (r Role) endpoint() string {
 	if r.Endpoint != "" {
 		return r.Endpoint
 	}
-	suffix := "amazonaws.com"
+	suffix, dual := "amazonaws.com", "api.aws"
 	switch prefix, _, _ := strings.Cut(r.Region, "-"); {
 	case prefix == "cn":
-		suffix = "amazonaws.com.cn"
+		suffix, dual = "amazonaws.com.cn", "api.amazonwebservices.com.cn"
 	case prefix == "eusc":
-		suffix = "amazonaws.eu"
+		suffix, dual = "amazonaws.eu", "api.amazonwebservices.eu"
 	case strings.HasPrefix(r.Region, "us-iso-"):
 		suffix = "c2s.ic.gov"
 	case strings.HasPrefix(r.Region, "us-isob-"):
@@ -57,7 +59,14 @@ func (r Role) endpoint() string {
 	case strings.HasPrefix(r.Region, "us-isof-"):
 		suffix = "csp.hci.ic.gov"
 	}
-	return "https://rolesanywhere." + r.Region + "." + suffix
+	if r.DualStack {
+		suffix = dual
+	}
+	service := "rolesanywhere"
+	if r.FIPS {
+		service += "-fips"
+	}
+	return "https://" + service + "." + r.Region + "." + suffix
 }
 
 func (r Role) input() *rolesanywhere.CreateSessionInput {
@@ -101,12 +110,11 @@ func newSession(out *rolesanywhere.CreateSessionOutput, now time.Time) (Session,
 	if !expires.After(now) {
 		return Session{}, fmt.Errorf("the answer's session has expired already, at %s", expires.UTC().Format(time.RFC3339))
 	}
-	return Session{
-		AccessKeyID:     *c.AccessKeyId,
-		SecretAccessKey: secret.Text(*c.SecretAccessKey),
-		SessionToken:    secret.Text(*c.SessionToken),
-		Expires:         expires,
-		RoleARN:         aws.ToString(set.RoleArn),
-		SubjectARN:      aws.ToString(out.SubjectArn),
-	}, nil
+	s := newCredentials(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
+	s.Expires, s.RoleARN, s.SubjectARN = expires, aws.ToString(set.RoleArn), aws.ToString(out.SubjectArn)
+	return s, nil
+}
+
+func newCredentials(keyID, secretKey, token string) Session {
+	return Session{AccessKeyID: keyID, SecretAccessKey: secret.Text(secretKey), SessionToken: secret.Text(token)}
 }

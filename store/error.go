@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -74,14 +75,16 @@ func explain(ref secret.Ref, operation string, err error) error {
 	}
 	e := &Error{Ref: ref, Operation: operation, Message: err.Error(), cause: err}
 	var api smithy.APIError
-	var response *awshttp.ResponseError
 	var transport *url.Error
 	switch {
 	case errors.As(err, &api):
 		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
-		if errors.As(err, &response) {
+		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 			e.RequestID = response.ServiceRequestID()
 		}
+	case is[*smithy.DeserializationError](err):
+		// Its own text quotes the answer.
+		e.Message = operation + ": the answer is not Secrets Manager's JSON; look for a proxy or a captive portal in between"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Message = operation + ": no answer in time"
 	case errors.As(err, &transport):
@@ -90,14 +93,20 @@ func explain(ref secret.Ref, operation string, err error) error {
 	return e
 }
 
+func is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
 // class sorts what went wrong by what is to be done about it.
 type class uint8
 
 const (
-	other    class = iota // the caller's back-off is all there is to do
-	refused               // the session is expired or unknown: get another
-	misdated              // the clock is off; the refusal showed by how much
-	denied                // the role may not do this
+	other     class = iota // the caller's back-off is all there is to do
+	refused                // the session is expired or unknown: get another
+	misdated               // the clock is off; the refusal showed by how much
+	denied                 // the role may not do this
+	throttled              // too many calls: slow down
 )
 
 // classify sorts by code first. A nil error is other.
@@ -119,6 +128,12 @@ func classify(err error) class {
 		return refused
 	case "AccessDenied", "AccessDeniedException":
 		return denied
+	case "ThrottlingException", "Throttling", "ThrottledException", "RequestThrottled", "RequestThrottledException",
+		"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "ProvisionedThroughputExceededException":
+		return throttled
+	}
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && response.HTTPStatusCode() == http.StatusTooManyRequests {
+		return throttled
 	}
 	return other
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -40,7 +41,11 @@ func (s *Store) readOne(ctx context.Context, r *read) {
 	} else {
 		in.VersionStage = aws.String(ref.Stage)
 	}
-	out, err := call(ctx, s, in, s.client.GetSecretValue)
+	slots := s.slots
+	if r.suspect {
+		slots = s.few // so that secrets which hang leave room for the others
+	}
+	out, err := call(ctx, s, slots, s.timeout, in, s.client.GetSecretValue)
 	if err != nil {
 		r.end(secret.Version{}, explain(ref, "GetSecretValue", err))
 		return
@@ -58,19 +63,21 @@ func (s *Store) readBatch(ctx context.Context, batch []*read) {
 	for _, r := range batch {
 		in.SecretIdList = append(in.SecretIdList, r.version.Ref.ID)
 	}
-	out, err := call(ctx, s, in, s.client.BatchGetSecretValue)
+	// One secret that hangs must not hold up nineteen others for long.
+	out, err := call(ctx, s, s.slots, min(s.timeout, batchTimeout), in, s.client.BatchGetSecretValue)
 	switch {
 	case err != nil && classify(err) == denied:
 		s.mu.Lock()
 		s.noBatch = true
 		s.mu.Unlock()
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 	case err != nil:
 		for _, r := range batch {
 			r.end(secret.Version{}, explain(r.version.Ref, "BatchGetSecretValue", err))
 		}
 		return
 	default:
-		batch = slices.DeleteFunc(batch, func(r *read) bool { return s.settle(r, out) })
+		batch = slices.DeleteFunc(slices.Clone(batch), func(r *read) bool { return s.settle(r, out) })
 	}
 	s.carryOut(ctx, fresh{single: batch})
 }
@@ -123,48 +130,36 @@ func (r *read) end(v secret.Version, err error) {
 	close(r.done)
 }
 
-// call makes one call within the store's time and concurrency limits. When
-// AWS refuses the credentials it is made once more, with the session that
+// call makes one call within a time limit and a number of slots. When AWS
+// refuses the credentials it is made once more, with the session that
 // replaces them, or by the clock that the refusal showed.
-func call[In, Out any](ctx context.Context, s *Store, in In, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
+func call[In, Out any](ctx context.Context, s *Store, slots chan struct{}, limit time.Duration, in In, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
 	var none Out
-	credentials, err := s.credentials(ctx)
-	if err != nil {
-		return none, err
+	for second := false; ; second = true {
+		credentials, err := s.sessions.Retrieve(ctx)
+		if err != nil {
+			return none, sessionError{err}
+		}
+		out, err := attempt(ctx, slots, limit, in, credentials, operation)
+		c := classify(err)
+		if second || c != refused && c != misdated {
+			return out, err
+		}
+		if c == refused {
+			s.sessions.Spent(credentials)
+		}
 	}
-	out, err := attempt(ctx, s, in, credentials, operation)
-	switch classify(err) {
-	case refused:
-		s.sessions.Spent(credentials)
-	case misdated:
-	default:
-		return out, err
-	}
-	if credentials, err = s.credentials(ctx); err != nil {
-		return none, err
-	}
-	return attempt(ctx, s, in, credentials, operation)
 }
 
-func (s *Store) credentials(ctx context.Context) (aws.Credentials, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errors.New("no session yet"))
-	defer cancel()
-	credentials, err := s.sessions.Retrieve(ctx)
-	if err != nil {
-		return credentials, sessionError{err}
-	}
-	return credentials, nil
-}
-
-func attempt[In, Out any](ctx context.Context, s *Store, in In, credentials aws.Credentials, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
+func attempt[In, Out any](ctx context.Context, slots chan struct{}, limit time.Duration, in In, credentials aws.Credentials, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
 	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		var none Out
 		return none, context.Cause(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return operation(ctx, in, func(o *secretsmanager.Options) {
 		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {

@@ -72,11 +72,7 @@ func newWait(o *options) *cobra.Command {
 func waitFor(ctx context.Context, client serve.Client, app string, timeout time.Duration) error {
 	for {
 		err := client.Wait(ctx, app)
-		if err == nil {
-			return nil
-		}
-		var refused *serve.RefusedError
-		if errors.As(err, &refused) {
+		if !errors.Is(err, serve.ErrNoSidecar) && !errors.Is(err, serve.ErrStopping) && ctx.Err() == nil {
 			return err
 		}
 		select {
@@ -85,7 +81,7 @@ func waitFor(ctx context.Context, client serve.Client, app string, timeout time.
 			if errors.Is(err, serve.ErrNoSidecar) {
 				return fmt.Errorf("app %s: not current after %s: %w", app, timeout, err)
 			}
-			return fmt.Errorf("app %s: not current after %s; outrider status %s says why", app, timeout, app)
+			return fmt.Errorf("app %s: not current after %s; outrider status says why", app, timeout)
 		}
 	}
 }
@@ -114,7 +110,8 @@ func (o *options) credentials(ctx context.Context, role string) (secret.Value, e
 	if !errors.Is(err, serve.ErrNoSidecar) {
 		return document, err
 	}
-	a, _, err := o.agent(nil)
+	o.quiet = true
+	a, _, _, err := o.agent(nil)
 	if err != nil {
 		return secret.Value{}, err
 	}

@@ -27,7 +27,8 @@ func newCheck(o *options) *cobra.Command {
 }
 
 func (o *options) check() error {
-	a, c, err := o.agent(nil)
+	o.quiet = true
+	a, c, _, err := o.agent(nil)
 	if err != nil {
 		return err
 	}

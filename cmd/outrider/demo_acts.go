@@ -50,29 +50,27 @@ state: state
 		"db.url=jdbc:mysql://{{ .db.host }}:{{ .db.port }}/billing\n" +
 		"db.user={{ .db.username }}\n" +
 		"db.password={{ .db.password }}\n"
-	_, err = d.rotate()
-	return errors.Join(err,
+	return errors.Join(d.rotate(),
 		os.WriteFile(d.path("outrider.yaml"), []byte(configuration), 0o600),
 		os.WriteFile(d.path("billing.properties.tmpl"), []byte(template), 0o600),
 	)
 }
 
 // rotate does what a rotation does: a new version as AWSPENDING, then the
-// label AWSCURRENT moved to it. It returns when the label moved.
-func (d *demo) rotate() (time.Time, error) {
+// label AWSCURRENT moved to it.
+func (d *demo) rotate() error {
 	password := rand.Text()
 	value := fmt.Sprintf(`{"host":"db.internal","port":3306,"username":"billing","password":%q}`, password)
 	id, err := d.lab.PutSecret(demoSecret, value, "AWSPENDING")
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
 	d.want = fingerprint(password)
-	moved := time.Now()
-	return moved, d.lab.MoveLabel(demoSecret, "AWSCURRENT", id)
+	return d.lab.MoveLabel(demoSecret, "AWSCURRENT", id)
 }
 
 func (d *demo) rotateAndSee(ctx context.Context) error {
-	if _, err := d.rotate(); err != nil {
+	if err := d.rotate(); err != nil {
 		return err
 	}
 	if err := d.program.says(ctx, d.want); err != nil {
@@ -135,7 +133,7 @@ func (d *demo) outage(ctx context.Context) (string, error) {
 		return "", err
 	}
 	before := d.want
-	if _, err := d.rotate(); err != nil {
+	if err := d.rotate(); err != nil {
 		return "", err
 	}
 	missed := d.want

@@ -19,6 +19,9 @@ func (o *options) logger(c config.Log) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(word)); err != nil {
 		return nil, usageError{fmt.Errorf("log level %q: debug, info, warn or error", word)}
 	}
+	if o.quiet && o.logLevel == "" {
+		return slog.New(slog.DiscardHandler), nil
+	}
 	settings := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" || c.Format != "json" && terminal(o.err) {
 		return slog.New(slog.NewTextHandler(o.err, settings)), nil

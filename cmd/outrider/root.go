@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,7 @@ type options struct {
 	config   string
 	socket   string
 	logLevel string
+	quiet    bool // the command says by itself what went wrong: log only what is asked for
 }
 
 // usageError is a command line that says something wrong.
@@ -89,7 +91,7 @@ func newRoot(s streams) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDescriptions: true},
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("which command? outrider --help lists them")}
 		},
 	}
@@ -124,7 +126,22 @@ func newRoot(s streams) *cobra.Command {
 	} {
 		root.AddCommand(notBuilt(name, short))
 	}
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		strict(completion)
+	}
 	return root
+}
+
+// strict makes cobra's own command take wrong words for what they are.
+func strict(c *cobra.Command) {
+	c.Args = exactly(0)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return usageError{fmt.Errorf("which shell? %s --help lists them", c.CommandPath())}
+	}
+	for _, sub := range c.Commands() {
+		sub.Args = exactly(0)
+	}
 }
 
 // notBuilt is a command that the design names and nobody has built.
@@ -164,24 +181,31 @@ func (o *options) load() (*config.Config, error) {
 	if err != nil {
 		return nil, configError{err}
 	}
+	if socket := first(o.socket, o.getenv("OUTRIDER_SOCKET")); socket != "" {
+		c.Listen.Admin = strings.TrimPrefix(socket, "unix:")
+	}
 	return c, nil
 }
 
-// agent loads the configuration and wires an agent to it.
-func (o *options) agent(notify func(string)) (*agent.Agent, *config.Config, error) {
+// agent loads the configuration and wires an agent to it. From here on the
+// process holds secrets.
+func (o *options) agent(notify func(string)) (*agent.Agent, *config.Config, *slog.Logger, error) {
 	c, err := o.load()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	log, err := o.logger(c.Log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	a, err := agent.New(c, agent.Options{Log: log, Version: version, Notify: notify})
 	if err != nil {
-		return nil, nil, configError{err}
+		return nil, nil, nil, configError{err}
 	}
-	return a, c, nil
+	if err := hideMemory(); err != nil {
+		log.Warn("core dumps not turned off", "error", err)
+	}
+	return a, c, log, nil
 }
 
 // client asks the sidecar on the socket that the flags, the environment or

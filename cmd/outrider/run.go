@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-
-	"outrider/agent"
 )
 
 func newRun(o *options) *cobra.Command {
@@ -32,16 +27,9 @@ func (o *options) run(ctx context.Context) error {
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
 
-	a, c, err := o.agent(tellSystemd)
+	a, c, log, err := o.agent(tellSystemd)
 	if err != nil {
 		return err
-	}
-	log, err := o.logger(c.Log)
-	if err != nil {
-		return err
-	}
-	if err := hideMemory(); err != nil {
-		log.Warn("core dumps not turned off", "error", err)
 	}
 	log.Info("starting", "version", version, "config", c.File, "pid", os.Getpid())
 	group, ctx := errgroup.WithContext(ctx)
@@ -54,7 +42,9 @@ func (o *options) run(ctx context.Context) error {
 		for {
 			select {
 			case <-hangups:
-				o.reload(running, a, log)
+				if err := a.Reload(running, o.load); err != nil && running.Err() == nil {
+					log.Error("configuration refused", "error", err, "going_on_with_old", true)
+				}
 			case <-running.Done():
 				return nil
 			}
@@ -63,23 +53,6 @@ func (o *options) run(ctx context.Context) error {
 	err = group.Wait()
 	log.Info("stopped")
 	return err
-}
-
-// reload puts the configuration as it is on disk now in force, if it is right.
-func (o *options) reload(ctx context.Context, a *agent.Agent, log *slog.Logger) {
-	// systemd waits for READY again; it wants the clock in the same datagram.
-	tellSystemd("RELOADING=1\n" + daemon.SdNotifyMonotonicUsec())
-	defer tellSystemd("READY=1")
-	c, err := o.load()
-	if err == nil {
-		err = a.Reload(ctx, c)
-	}
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	log.Error("configuration refused", "error", err, "going_on_with_old", true)
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	tellSystemd("STATUS=configuration refused, the old one goes on: " + line)
 }
 
 // hideMemory turns off core dumps of this process, and its memory to others of
@@ -98,12 +71,10 @@ func newOnce(o *options) *cobra.Command {
 		RunE: func(c *cobra.Command, apps []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), unix.SIGTERM, unix.SIGINT)
 			defer stop()
-			a, _, err := o.agent(nil)
+			o.quiet = true
+			a, _, _, err := o.agent(nil)
 			if err != nil {
 				return err
-			}
-			if err := hideMemory(); err != nil {
-				return fmt.Errorf("turn core dumps off: %w", err)
 			}
 			return a.Once(ctx, apps, !silent)
 		},
