@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
+	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/internal/watch"
 	"outrider/refresher"
@@ -32,11 +33,11 @@ type Options struct {
 
 // Agent is one configuration brought to life.
 type Agent struct {
-	o      Options
-	client *session.Client // one, since it learns this host's clock
-	ready  chan struct{}   // closed when READY was sent
-	news   chan struct{}   // has room for one: how the apps stand may have changed
-	next   chan *world     // a configuration that is to replace the one in force
+	o     Options
+	host  host
+	ready chan struct{} // closed when READY was sent
+	news  chan struct{} // has room for one: how the apps stand may have changed
+	next  chan *world   // a configuration that is to replace the one in force
 
 	mu      sync.Mutex
 	world   *world
@@ -64,10 +65,10 @@ func New(c *config.Config, o Options) (*Agent, error) {
 		}
 	}
 	a := &Agent{
-		o: o, client: &session.Client{Transport: o.Transport},
+		o: o, host: host{client: &session.Client{Transport: o.Transport}},
 		ready: make(chan struct{}), news: make(chan struct{}, 1), next: make(chan *world),
 	}
-	w, err := build(c, a.client, a.o)
+	w, err := build(c, &a.host, a.o)
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +88,20 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer held.release()
+	state, err := a.openState(w.config.State)
+	if err != nil {
+		return err
+	}
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.worlds(running, group) })
+	group.Go(func() error { return a.worlds(running, group, state) })
 	group.Go(func() error { return a.readiness(running) })
 	if path := w.config.Listen.Admin; path != "" {
 		group.Go(func() error { return a.admin(running, path) })
 	}
+	for _, r := range w.roles {
+		_ = r.writeToken() // before anybody can meet an old one; its loop reports what is wrong
+	}
+	a.endpoints(running, group, w.config.Listen)
 	group.Go(func() error {
 		<-running.Done()
 		a.o.Notify("STOPPING=1")
@@ -138,7 +147,7 @@ func (a *Agent) reload(load func() (*config.Config, error)) (*world, error) {
 	if old := a.current().config; c.State != old.State || c.Listen != old.Listen || c.Log != old.Log || c.AWS != old.AWS {
 		a.o.Log.Warn("restart needed", "reason", "state, listen, log and aws are taken up only at start")
 	}
-	return build(c, a.client, a.o)
+	return build(c, &a.host, a.o)
 }
 
 // refuse notes why a reload was refused, for the service manager to show.
@@ -151,18 +160,19 @@ func (a *Agent) refuse(why string) {
 
 // worlds runs one world at a time until ctx ends, and in the group a notifier
 // for each app that there has ever been: no reload waits for a hook.
-func (a *Agent) worlds(ctx context.Context, group *errgroup.Group) error {
+func (a *Agent) worlds(ctx context.Context, group *errgroup.Group, state *deliver.State) error {
 	notifiers := map[*standing]*notifier{}
 	for {
 		w := a.current()
 		for _, app := range w.apps {
+			app.state, app.doubt = state, a.ready
 			n, ok := notifiers[app.standing]
 			if !ok {
-				n = newNotifier(app, a.o, a.ready)
+				n = newNotifier(app, a.ready)
 				notifiers[app.standing] = n
 				group.Go(func() error { return n.run(ctx) })
 			}
-			n.adopt(app.App)
+			n.adopt(app)
 			app.news = func() { n.loop.Wake(); a.tellNews() }
 			n.loop.Wake()
 		}
@@ -184,6 +194,12 @@ func (a *Agent) worlds(ctx context.Context, group *errgroup.Group) error {
 		a.tellNews()
 		a.o.Log.Info("configuration reloaded", "apps", len(next.apps))
 	}
+}
+
+// openState opens what the state folder remembers.
+func (a *Agent) openState(dir string) (*deliver.State, error) {
+	a.host.gate.restore(dir)
+	return deliver.OpenState(dir)
 }
 
 // admin serves the admin socket, and tries on while it cannot.

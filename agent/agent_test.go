@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"outrider/awslab"
@@ -134,6 +135,7 @@ func (h *house) touch() {
 	for _, changed := range h.changed {
 		changed()
 	}
+	synctest.Wait()
 }
 
 func (h *house) agent(c *config.Config) *Agent {

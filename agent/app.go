@@ -5,55 +5,114 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"text/template"
+	"time"
 
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/refresher"
 	"outrider/render"
 	"outrider/secret"
+	"outrider/verify"
 )
 
 // app turns the snapshots of one app's secrets into its files.
 type app struct {
 	config.App
+	o         Options
 	log       *slog.Logger
 	role      *role
 	templates []*render.Template // one for each file; nil for a raw one
+	rules     []verify.Rule
+	gate      *gate
+	state     *deliver.State
+	doubt     <-chan struct{} // until it is closed a generation awaits no confirmation; nil: it does
 	loop      refresher.Loop
 	standing  *standing
 	news      func() // told when a look has ended, and when a generation was committed
 }
 
-// newApp parses nothing and starts nothing.
-func newApp(c config.App, templates []*render.Template, r *role, o Options) *app {
-	a := &app{App: c, log: o.Log, role: r, templates: templates, standing: newStanding(targets(c.Notify)), news: func() {}}
+// newApp parses the app's templates, every mistake in which it returns. It
+// starts nothing.
+func newApp(c config.App, r *role, g *gate, o Options) (*app, error) {
+	a := &app{App: c, o: o, log: o.Log, role: r, gate: g, standing: newStanding(), news: func() {}}
 	a.loop = refresher.Loop{Look: a.look, Asleep: true, Roll: o.Roll}
-	return a
+	var parsing, checking, ruling error
+	a.templates, parsing = parse(c)
+	a.rules, ruling = rules(c)
+	_, checking = a.checkArgv(func(string) (string, error) { return "", nil })
+	return a, errors.Join(parsing, ruling, checking)
 }
 
 // look takes one snapshot all the way to the files.
 func (a *app) look(ctx context.Context) error {
 	a.standing.change(func(p *progress) { p.begun++ })
-	before := a.standing.now()
-	snapshot, err := a.still(ctx, before.snapshot)
+	return a.settle(ctx, a.pass(ctx))
+}
+
+func (a *app) pass(ctx context.Context) error {
+	ledger, err := a.open()
+	if ledger == nil {
+		return err
+	}
+	last := a.standing.now().snapshot
+	snapshot, err := a.still(ctx, last)
 	if err != nil {
-		return a.settle(ctx, err)
+		return err
+	}
+	snapshot, note, err := a.verified(ctx, ledger, snapshot)
+	if err != nil {
+		return err
 	}
 	files, err := a.render(snapshot)
 	if err != nil {
-		return a.settle(ctx, err)
+		return err
 	}
-	staged, err := deliver.Prepare(a.Name, before.generation+1, files)
+	if ledger.IsSetAside(snapshot, files) {
+		return &asideError{ledger.Progress().SetAside}
+	}
+	staged, err := ledger.Stage(files)
 	if err != nil {
-		return a.settle(ctx, err)
+		return err
+	}
+	if err := a.check(ctx, staged); err != nil {
+		return errors.Join(err, staged.Discard())
 	}
 	changed := staged.Changed()
-	if err := staged.Commit(); err != nil {
-		a.standing.change(func(p *progress) { p.torn = p.torn || len(changed) > 0 })
-		return a.settle(ctx, err)
+	generation, err := ledger.Commit(staged, deliver.Plan{Snapshot: snapshot, Confirm: a.confirms()})
+	if err != nil {
+		return err
 	}
-	a.committed(snapshot, changed)
-	return a.settle(ctx, nil)
+	a.committed(snapshot, note, generation, changed)
+	return nil
+}
+
+// asideError says that what the labels hold is what the application did not
+// run on.
+type asideError struct{ reason string }
+
+// Error names the way to try again.
+func (e *asideError) Error() string {
+	return "set aside: " + e.reason + "; the files are the previous ones; outrider retry tries again"
+}
+
+// open opens the app's ledger. Files that are torn are no reason to stop:
+// the commit that follows mends them.
+func (a *app) open() (*deliver.Ledger, error) {
+	fresh := a.standing.opened() == nil
+	var destinations []string
+	for _, f := range a.Files {
+		destinations = append(destinations, f.Destination)
+	}
+	ledger, err := a.standing.open(a.state, a.Name, a.targets(), destinations)
+	if ledger != nil && err != nil {
+		a.log.Error("files torn", "app", a.Name, "error", err)
+	}
+	if fresh && ledger != nil {
+		a.news()
+	}
+	return ledger, err
 }
 
 // render executes every template of the app before any file is touched.
@@ -61,7 +120,7 @@ func (a *app) render(snapshot secret.Snapshot) ([]deliver.File, error) {
 	files := make([]deliver.File, 0, len(a.Files))
 	var errs []error
 	for i, f := range a.Files {
-		file, err := placed(f)
+		file, err := placed(f, a.Layout)
 		if err == nil {
 			file.Content, err = a.content(i, snapshot)
 		}
@@ -85,21 +144,68 @@ func (a *app) content(i int, snapshot secret.Snapshot) (secret.Value, error) {
 	return v.Value, nil
 }
 
-// committed records what is in the files now, and owes the targets a word
-// about it if they changed.
-func (a *app) committed(snapshot secret.Snapshot, changed []string) {
-	news, generation := false, uint64(0)
+// check runs the app's own check on what is staged, if anything is.
+func (a *app) check(ctx context.Context, staged *deliver.Staged) error {
+	if len(a.App.Check) == 0 || len(staged.Changed()) == 0 {
+		return nil
+	}
+	argv, err := a.checkArgv(func(path string) (string, error) { return staged.Path(path), nil })
+	if err != nil {
+		return err
+	}
+	return staged.Check(ctx, argv)
+}
+
+// checkArgv expands {{ staged "/destination" }} in the arguments of the check.
+func (a *app) checkArgv(staged func(string) (string, error)) ([]string, error) {
+	known := func(path string) (string, error) {
+		for _, f := range a.Files {
+			if f.Destination == path {
+				return staged(path)
+			}
+		}
+		return "", fmt.Errorf("%q is no destination of the app", path)
+	}
+	var argv []string
+	for i, text := range a.App.Check {
+		t, err := template.New("").Funcs(template.FuncMap{"staged": known}).Parse(text)
+		var out strings.Builder
+		if err == nil {
+			err = t.Execute(&out, nil)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("apps.%s.check[%d]: %w", a.Name, i, err)
+		}
+		argv = append(argv, out.String())
+	}
+	return argv, nil
+}
+
+// confirms reports whether a generation committed now must be confirmed: not
+// before READY, when the application may wait for us to be up.
+func (a *app) confirms() bool {
+	if a.Confirm == nil {
+		return false
+	}
+	select {
+	case <-a.doubt:
+		return true
+	default:
+		return a.doubt == nil
+	}
+}
+
+// committed records what is in the files now.
+func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64, changed []string) {
+	var was error
 	a.standing.change(func(p *progress) {
 		p.snapshot, p.taken = snapshot, snapshot.Taken()
-		news = len(changed) > 0 || p.torn
-		p.torn = false
-		if news {
-			p.generation++
-			p.owed.Add(deliver.Notification{App: a.Name, Generation: p.generation})
-		}
-		generation = p.generation
+		was, p.note = p.note, note
 	})
-	if news {
+	if changedError(was, note) {
+		a.log.Warn("delivered with a reservation", "app", a.Name, "error", note)
+	}
+	if generation > 0 {
 		a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", changed)
 	}
 }
@@ -145,3 +251,15 @@ func (a *app) after(ctx context.Context, before progress) (progress, error) {
 	}
 	return p, p.err
 }
+
+// waitError is an error that says when to look again.
+type waitError struct {
+	error
+	at time.Time
+}
+
+// Unwrap returns the reason.
+func (e *waitError) Unwrap() error { return e.error }
+
+// RetryAt implements what refresher.Loop looks for.
+func (e *waitError) RetryAt() time.Time { return e.at }

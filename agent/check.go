@@ -1,14 +1,16 @@
 package agent
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"outrider/deliver"
-	"outrider/signer"
 )
 
 // Verdict says how one thing that was checked stands.
@@ -31,23 +33,23 @@ type Finding struct {
 // Check looks at what the configuration names on this host: identities, and
 // the places where files go. It asks nobody on the network and changes
 // nothing.
-func (a *Agent) Check(now time.Time) []Finding {
+func (a *Agent) Check(ctx context.Context, now time.Time) []Finding {
 	w := a.current()
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(w.identities)) {
-		for _, f := range checkIdentity(w.identities[name].files(), now) {
+		for _, f := range w.identities[name].examine(ctx, now) {
 			f.Subject = "identity " + name
 			findings = append(findings, f)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
-		findings = append(findings, w.apps[name].check()...)
+		findings = append(findings, w.apps[name].examine()...)
 	}
 	return findings
 }
 
-func checkIdentity(files signer.Files, now time.Time) []Finding {
-	set, err := files.Load()
+func (i *identity) examine(ctx context.Context, now time.Time) []Finding {
+	set, err := i.source.Load(ctx, i.devices)
 	if err == nil {
 		err = set.CheckTime(now)
 	}
@@ -55,9 +57,12 @@ func checkIdentity(files signer.Files, now time.Time) []Finding {
 		return []Finding{{Verdict: Fail, Text: err.Error()}}
 	}
 	leaf := set.Leaf()
-	days := int(leaf.NotAfter.Sub(now).Hours() / 24)
-	findings := []Finding{{Verdict: OK, Text: fmt.Sprintf("%s, issuer %s, serial %s (hex %s), %s, %d days left",
-		leaf.Subject, leaf.Issuer, leaf.SerialNumber, hexSerial(leaf.SerialNumber), set.KeyKind(), days)}}
+	text := fmt.Sprintf("%s, issuer %s, serial %s (hex %s), %s in %s, %d days left", leaf.Subject, leaf.Issuer,
+		leaf.SerialNumber, hexSerial(leaf.SerialNumber), set.KeyKind(), set.KeyPlace(), int(leaf.NotAfter.Sub(now).Hours()/24))
+	if san := names(leaf); len(san) > 0 {
+		text += ", SAN " + strings.Join(san, " ")
+	}
+	findings := []Finding{{Verdict: OK, Text: text}}
 	if soon(leaf.NotBefore, leaf.NotAfter, now) {
 		findings = append(findings, Finding{Verdict: Warn, Text: fmt.Sprintf("ends %s; renew it", leaf.NotAfter.Format(time.RFC3339))})
 	}
@@ -67,6 +72,18 @@ func checkIdentity(files signer.Files, now time.Time) []Finding {
 	return findings
 }
 
+// names returns a certificate's subject alternative names.
+func names(c *x509.Certificate) []string {
+	all := slices.Concat(c.DNSNames, c.EmailAddresses)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	for _, u := range c.URIs {
+		all = append(all, u.String())
+	}
+	return all
+}
+
 // soon reports whether a certificate is within the last quarter of its life
 // or its last fourteen days, whichever is the shorter.
 func soon(notBefore, notAfter, now time.Time) bool {
@@ -74,12 +91,12 @@ func soon(notBefore, notAfter, now time.Time) bool {
 	return now.After(notAfter.Add(-ahead))
 }
 
-func (a *app) check() []Finding {
+func (a *app) examine() []Finding {
 	subject := "app " + a.Name
 	var files []deliver.File
 	var errs []error
 	for _, f := range a.Files {
-		file, err := placed(f)
+		file, err := placed(f, a.Layout)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -14,8 +14,11 @@ import (
 // placed turns what the configuration says of a file, except its content,
 // into what deliver needs. Users and groups are looked up at each look: they
 // may come to exist, or change, while the sidecar runs.
-func placed(f config.File) (deliver.File, error) {
-	file := deliver.File{Destination: f.Destination, Mode: f.Mode, Symlink: symlink(f.Symlink)}
+func placed(f config.File, layout string) (deliver.File, error) {
+	file := deliver.File{Destination: f.Destination, Mode: f.Mode, Symlink: symlink(f.Symlink), InPlace: f.InPlace}
+	if layout == "directory" {
+		file.Layout = deliver.Directory
+	}
 	if f.Owner != "" {
 		uid, err := number(f.Owner, func(name string) (string, error) {
 			u, err := user.Lookup(name)

@@ -2,22 +2,32 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"sync"
 	"time"
 
 	"outrider/internal/config"
+	"outrider/refresher"
 	"outrider/signer"
+	"outrider/signer/source"
 )
 
-// identity holds who the host is, as last read from disk as one right set.
+// identity holds who the host is, as last read as one right set.
 type identity struct {
 	config.Identity
 	log     *slog.Logger
+	source  source.Source
+	devices *source.Devices
 	watch   func(context.Context, []string, func()) error
 	clock   func() time.Time // AWS's, as far as it is known
 	changed func()           // called after another set was taken up; may be nil
+	reads   refresher.Loop
+	watches refresher.Loop
+
+	first sync.Once
+	ready chan struct{} // closed when it was read for the first time
 
 	mu       sync.Mutex
 	set      *signer.Identity // nil until a right set was read
@@ -25,24 +35,41 @@ type identity struct {
 	reminded time.Time        // when its end was last spoken of
 }
 
-func (i *identity) files() signer.Files {
-	return signer.Files{Certificate: i.Certificate, PrivateKey: i.PrivateKey, Chain: i.Identity.Chain}
-}
-
-// run takes up what changes on disk until ctx ends.
-func (i *identity) run(ctx context.Context) error {
-	paths := []string{i.Certificate, i.PrivateKey}
-	if i.Identity.Chain != "" {
-		paths = append(paths, i.Identity.Chain)
+// newIdentity reads nothing and starts nothing. Its error is a mistake in what
+// the configuration says of the key.
+func newIdentity(c config.Identity, d *source.Devices, clock func() time.Time, o Options) (*identity, error) {
+	i := &identity{
+		Identity: c, log: o.Log, devices: d, watch: o.Watch, clock: clock, ready: make(chan struct{}),
+		source: source.Source{
+			Certificate: c.Certificate, PrivateKey: c.PrivateKey, Chain: c.Chain,
+			PKCS12: c.PKCS12, SPIFFE: c.SPIFFE, PasswordFile: c.PasswordFile,
+		},
 	}
-	return i.watch(ctx, paths, i.read)
+	// A device or a token sends no event: what failed is tried again.
+	i.reads = refresher.Loop{Look: i.read, Roll: o.Roll}
+	i.watches = refresher.Loop{Look: i.follow, Roll: o.Roll}
+	if err := i.source.Check(); err != nil {
+		return nil, fmt.Errorf("identities.%s: %w", c.Name, err)
+	}
+	return i, nil
 }
 
-// read reads the files as one set and takes it up if it is right. A set that
-// is wrong, or out of its dates while the old one is within them, is refused.
-func (i *identity) read() {
+// follow has the identity read again when it may have changed, until ctx
+// ends or there is nobody any more who would tell.
+func (i *identity) follow(ctx context.Context) error {
+	return i.source.Watch(ctx, i.watch, i.reads.Wake)
+}
+
+// read reads the identity as one set and takes it up if it is right. A set
+// that is wrong, or out of its dates while the old one is within them, is
+// refused.
+func (i *identity) read(ctx context.Context) error {
+	defer i.first.Do(func() { close(i.ready) })
+	set, err := i.source.Load(ctx, i.devices)
+	if err != nil && ctx.Err() != nil {
+		return err // called off, which says nothing about the identity
+	}
 	now := i.clock()
-	set, err := i.files().Load()
 	i.mu.Lock()
 	old := i.set
 	if err == nil && old != nil && old.CheckTime(now) == nil {
@@ -55,18 +82,20 @@ func (i *identity) read() {
 		i.set, i.reminded = set, time.Time{}
 	}
 	i.mu.Unlock()
-	if err != nil {
-		if news {
-			i.log.Error("identity not taken up", "identity", i.Name, "error", err, "going_on_with_old", old != nil)
-		}
-		return
+	if news {
+		i.log.Error("identity not taken up", "identity", i.Name, "error", err, "going_on_with_old", old != nil)
 	}
-	if !taken {
-		return
+	if taken {
+		i.tell(set)
 	}
+	return err
+}
+
+// tell says which set was taken up, and lets those know who sign with it.
+func (i *identity) tell(set *signer.Identity) {
 	leaf := set.Leaf()
-	i.log.Info("identity loaded", "identity", i.Name, "subject", leaf.Subject.String(),
-		"serial", leaf.SerialNumber.String(), "not_after", leaf.NotAfter, "key", set.KeyKind())
+	i.log.Info("identity loaded", "identity", i.Name, "subject", leaf.Subject.String(), "serial", leaf.SerialNumber.String(),
+		"not_after", leaf.NotAfter, "key", set.KeyKind(), "place", set.KeyPlace())
 	for _, warning := range set.Warnings() {
 		i.log.Warn("identity weak", "identity", i.Name, "reason", warning)
 	}
@@ -98,8 +127,14 @@ func (i *identity) remind(context.Context) error {
 	return nil
 }
 
-// current returns the set in hand, or why there is none.
-func (i *identity) current() (*signer.Identity, error) {
+// current returns the set in hand, or why there is none. It waits for the
+// first reading.
+func (i *identity) current(ctx context.Context) (*signer.Identity, error) {
+	select {
+	case <-i.ready:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.set == nil {
@@ -122,7 +157,7 @@ func (i *identity) state() (*signer.Identity, error) {
 
 // passing is what differs in an error at each attempt: request ids, and the
 // digits of times and ports.
-var passing = regexp.MustCompile(`request id [0-9A-Za-z-]+|[0-9]+([hms][0-9]+)*`)
+var passing = regexp.MustCompile(`request id [0-9A-Za-z-]+|[0-9]+([.hms][0-9]+)*`)
 
 // changedError reports whether err says something that old did not, so that
 // a state is logged once and not at each attempt.

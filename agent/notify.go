@@ -2,7 +2,8 @@ package agent
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
+	"sync"
 	"time"
 
 	"outrider/deliver"
@@ -10,66 +11,149 @@ import (
 	"outrider/refresher"
 )
 
-// notifier tells one app's targets what they are owed. It runs for as long as
-// the process, whatever reloads come, so that no reload waits for a hook.
+// notifier tells one app's targets what they are owed, and sees whether the
+// application runs on it. It runs for as long as the process, whatever reloads
+// come, so that no reload waits for a hook.
 type notifier struct {
-	name     string
-	log      *slog.Logger
-	standing *standing
-	loop     refresher.Loop
-	gate     <-chan struct{} // closed when READY was sent; nil: there is no READY
-	units    bool            // some target is a unit
+	gate <-chan struct{} // closed when READY was sent; nil: there is no READY
+	loop refresher.Loop
+
+	mu      sync.Mutex
+	app     *app
+	splayed uint64 // the generation that the random wait was made for
 }
 
-func newNotifier(a *app, o Options, gate <-chan struct{}) *notifier {
-	n := &notifier{name: a.Name, log: o.Log, standing: a.standing, gate: gate}
-	n.adopt(a.App)
-	n.loop = refresher.Loop{Look: n.notify, Asleep: true, Roll: o.Roll}
+func newNotifier(a *app, gate <-chan struct{}) *notifier {
+	n := &notifier{app: a, gate: gate}
+	n.loop = refresher.Loop{Look: n.notify, Asleep: true, Roll: a.o.Roll}
 	return n
 }
 
-// adopt takes over what another configuration says of the targets.
-func (n *notifier) adopt(c config.App) {
-	n.units = false
-	for _, t := range c.Notify {
-		n.units = n.units || t.ReloadUnit != "" || t.RestartUnit != ""
-	}
+// adopt takes over the app as another configuration has it.
+func (n *notifier) adopt(a *app) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.app = a
+}
+
+func (n *notifier) current() *app {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.app
 }
 
 // notify delivers what is owed, in order, from where it stands. Units wait
 // for READY: systemd may be holding the app's unit back until then.
 func (n *notifier) notify(ctx context.Context) error {
-	if n.units && n.gate != nil {
+	a := n.current()
+	ledger := a.standing.opened()
+	if ledger == nil {
+		return nil
+	}
+	if err := n.hold(ctx, a, ledger); err != nil {
+		return err
+	}
+	results, err := ledger.Deliver(ctx)
+	for _, r := range results {
+		if r.Outcome != deliver.Failed {
+			a.log.Info("application notified", "app", a.Name, "target", r.Target, "result", r.Outcome)
+		}
+	}
+	if err == nil {
+		err = n.confirm(ctx, a, ledger)
+	}
+	if err != nil && ctx.Err() != nil {
+		return err // called off, which says nothing about the target
+	}
+	var was error
+	a.standing.change(func(p *progress) { was, p.notifyErr = p.notifyErr, err })
+	if changedError(was, err) {
+		a.log.Error("application not notified", "app", a.Name, "error", err)
+	}
+	return err
+}
+
+// hold waits for READY where that is wanted, and for the app's splay, once
+// for each generation.
+func (n *notifier) hold(ctx context.Context, a *app, ledger *deliver.Ledger) error {
+	if a.tellsUnits() && n.gate != nil {
 		select {
 		case <-n.gate:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	results, err := n.standing.now().owed.Deliver(ctx)
-	for _, r := range results {
-		if r.Outcome != deliver.Failed {
-			n.log.Info("application notified", "app", n.name, "target", r.Target, "result", r.Outcome)
-		}
+	p := ledger.Progress()
+	if a.Splay <= 0 || len(p.Owed) == 0 || n.splayed == p.Generation {
+		return nil
 	}
-	if err != nil && ctx.Err() != nil {
-		return err // called off, which says nothing about the target
+	n.splayed = p.Generation
+	select {
+	case <-time.After(time.Duration(float64(a.Splay) * a.o.Roll())):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	var was error
-	n.standing.change(func(p *progress) { was, p.notifyErr = p.notifyErr, err })
-	if changedError(was, err) {
-		n.log.Error("application not notified", "app", n.name, "error", err)
+}
+
+// confirm waits for the application to show that it runs on the generation
+// it was told of, and goes back to the previous files when it does not.
+func (n *notifier) confirm(ctx context.Context, a *app, ledger *deliver.Ledger) error {
+	p := ledger.Progress()
+	if !p.Awaits || len(p.Owed) > 0 {
+		return nil
 	}
-	return err
+	if a.Confirm == nil {
+		ledger.Keep(p.Generation, "confirm is no longer configured")
+		return nil
+	}
+	about := deliver.Notification{App: a.Name, Generation: p.Generation}
+	err := deliver.Confirm{Argv: a.Confirm.Run, User: a.Confirm.User, Within: a.Confirm.Within}.Await(ctx, about)
+	switch {
+	case err == nil:
+		ledger.Confirmed(p.Generation)
+		a.log.Info("generation confirmed", "app", a.Name, "generation", p.Generation)
+		return nil
+	case ctx.Err() != nil:
+		return err
+	}
+	return n.rollBack(ctx, a, ledger, p.Generation, err)
+}
+
+func (n *notifier) rollBack(ctx context.Context, a *app, ledger *deliver.Ledger, generation uint64, reason error) error {
+	_, versions := ledger.Previous()
+	if err := a.previousWorks(ctx, versions); err != nil {
+		ledger.Keep(generation, reason.Error())
+		return fmt.Errorf("%w; not rolled back, since what was there before is refused by now: %w", reason, err)
+	}
+	back, err := ledger.RollBack(generation, reason.Error())
+	if err != nil {
+		return fmt.Errorf("%w; %w", reason, err)
+	}
+	a.log.Error("generation rolled back", "app", a.Name, "generation", generation, "now", back, "error", reason)
+	n.loop.Wake() // the targets are owed a word about it
+	a.loop.Wake()
+	return nil
 }
 
 // run tells until ctx ends, and says then what it leaves owed.
 func (n *notifier) run(ctx context.Context) error {
 	err := n.loop.Run(ctx)
-	if owed := n.standing.now().owed.Names(); len(owed) > 0 {
-		n.log.Warn("application still owed a notification", "app", n.name, "targets", owed)
+	a := n.current()
+	if owed := a.standing.delivered().Owed; len(owed) > 0 {
+		a.log.Warn("application still owed a notification", "app", a.Name, "targets", owed)
 	}
 	return err
+}
+
+// tellsUnits reports whether some target of the app is a unit.
+func (a *app) tellsUnits() bool {
+	for _, t := range a.Notify {
+		if t.ReloadUnit != "" || t.RestartUnit != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // finishing is a target whose notification, once begun, is finished also when
@@ -86,25 +170,27 @@ func (f finishing) Notify(ctx context.Context, n deliver.Notification) (deliver.
 	return f.Target.Notify(ctx, n)
 }
 
-// targets turns what the configuration says of notifications into whom to
-// tell, in order.
-func targets(list []config.Notify) []deliver.Target {
+// targets returns whom to tell, in order.
+func (a *app) targets() []deliver.Target {
+	var ts []deliver.Target
+	for _, n := range a.Notify {
+		ts = append(ts, target(n))
+	}
+	return ts
+}
+
+func target(n config.Notify) deliver.Target {
 	// systemd has its own limits for a job; this one is only for a systemd
 	// that never answers.
 	const unitLimit = 10 * time.Minute
-	var ts []deliver.Target
-	for _, n := range list {
-		switch {
-		case n.ReloadUnit != "":
-			ts = append(ts, finishing{deliver.Unit{Name: n.ReloadUnit}, unitLimit})
-		case n.RestartUnit != "":
-			ts = append(ts, finishing{deliver.Unit{Name: n.RestartUnit, Restart: true}, unitLimit})
-		case n.PIDFile != "":
-			ts = append(ts, finishing{deliver.Signal{Signal: n.Signal, PIDFile: n.PIDFile}, n.Timeout})
-		default:
-			// The command's own limit says more than ours would.
-			ts = append(ts, finishing{deliver.Command{Argv: n.Run, User: n.User, Timeout: n.Timeout}, n.Timeout + time.Minute})
-		}
+	switch {
+	case n.ReloadUnit != "":
+		return finishing{deliver.Unit{Name: n.ReloadUnit}, unitLimit}
+	case n.RestartUnit != "":
+		return finishing{deliver.Unit{Name: n.RestartUnit, Restart: true}, unitLimit}
+	case n.PIDFile != "":
+		return finishing{deliver.Signal{Signal: n.Signal, PIDFile: n.PIDFile}, max(n.Timeout, time.Second)}
 	}
-	return ts
+	// The command's own limit says more than ours would.
+	return finishing{deliver.Command{Argv: n.Run, User: n.User, Timeout: n.Timeout}, n.Timeout + time.Minute}
 }

@@ -27,6 +27,13 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 		return err
 	}
 	defer held.release()
+	state, err := a.openState(w.config.State)
+	if err != nil {
+		return err
+	}
+	for _, app := range apps {
+		app.state = state
+	}
 	return w.opened(ctx, rolesOf(apps), func(ctx context.Context, beside *errgroup.Group) error {
 		for _, r := range rolesOf(apps) {
 			mine := slices.DeleteFunc(slices.Clone(apps), func(app *app) bool { return app.role != r })
@@ -38,7 +45,7 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 		group := new(errgroup.Group)
 		for i, app := range apps {
 			group.Go(func() error {
-				failures[i] = app.once(ctx, notify, a.o)
+				failures[i] = app.once(ctx, notify)
 				return nil
 			})
 		}
@@ -85,11 +92,11 @@ func (a *Agent) Session(ctx context.Context, name string) (serve.Credentials, er
 // opened reads the identities and runs f while the roles' sessions are kept
 // open. What f starts in the group is waited for.
 func (w *world) opened(ctx context.Context, roles []*role, f func(context.Context, *errgroup.Group) error) error {
-	for _, i := range w.identities {
-		i.read()
-	}
 	ctx, end := context.WithCancel(ctx)
 	beside := new(errgroup.Group)
+	for _, r := range roles {
+		beside.Go(func() error { return r.identity.read(ctx) })
+	}
 	for _, r := range roles {
 		beside.Go(func() error { return r.lease.Run(ctx) })
 	}
@@ -99,12 +106,17 @@ func (w *world) opened(ctx context.Context, roles []*role, f func(context.Contex
 	return err
 }
 
-// once is one look, and one round of telling.
-func (a *app) once(ctx context.Context, notify bool, o Options) error {
+// once is one look, and one round of telling and confirming.
+func (a *app) once(ctx context.Context, notify bool) error {
 	if err := a.look(ctx); err != nil || !notify {
 		return err
 	}
-	return newNotifier(a, o, nil).notify(ctx)
+	n := newNotifier(a, nil)
+	err := n.notify(ctx)
+	if err == nil && len(a.standing.delivered().Owed) > 0 {
+		err = n.notify(ctx) // of the generation that it rolled back to
+	}
+	return err
 }
 
 func rolesOf(apps []*app) []*role {

@@ -29,25 +29,30 @@ type role struct {
 	apps     []*app       // that read with this role
 	refs     []secret.Ref // what they read, each once
 	poll     refresher.Loop
+	out      refresher.Loop // hands the session out in files
+	local    *local
 	spawn    func(func(context.Context)) // runs one function beside; set while the world runs
 
-	mu      sync.Mutex
-	tick    time.Time         // the last poll began then
-	breaker refresher.Breaker // open while AWS throttles
-	err     error             // of the last attempt to open a session
-	skewed  bool              // the clock was off at the last attempt
-	keyID   string            // of the session last handed out
-	serial  uint64            // the lease's number for it
+	mu        sync.Mutex
+	tick      time.Time         // the last poll began then
+	breaker   refresher.Breaker // open while AWS throttles
+	err       error             // of the last attempt to open a session
+	fileErr   error             // of the last attempt to hand a session out in files
+	recovered bool              // a session was opened after a failure, and nobody was told yet
+	skewed    bool              // the clock was off at the last attempt
+	keyID     string            // of the session last handed out
+	serial    uint64            // the lease's number for it
 }
 
 // newRole wires a role to its identity. It starts nothing.
-func newRole(c config.Role, id *identity, client *session.Client, interval time.Duration, o Options) *role {
+func newRole(c config.Role, id *identity, h *host, interval time.Duration, o Options) *role {
 	r := &role{
-		Role: c, log: o.Log, identity: id, client: client,
+		Role: c, log: o.Log, identity: id, client: h.client, local: &h.local,
 		roll: o.Roll,
 	}
 	r.places = r.newPlaces()
-	r.lease = refresher.Lease[session.Session]{Create: r.open, Roll: o.Roll}
+	r.lease = refresher.Lease[session.Session]{Create: r.open, Granted: r.granted, Roll: o.Roll}
+	r.out = refresher.Loop{Look: r.handOut, Interval: 5 * time.Minute, Roll: o.Roll}
 	r.store = store.New(store.Options{
 		Region: c.Region, Endpoint: c.Endpoints.SecretsManager,
 		FIPS: c.FIPS, DualStack: c.DualStack, Transport: o.Transport, Sessions: r,
@@ -77,16 +82,29 @@ func (r *role) open(ctx context.Context) (refresher.Term[session.Session], error
 	// AWS counts the end by its own clock.
 	term := refresher.Term[session.Session]{Value: s, From: time.Now(), Until: s.Expires.Add(-skew)}
 	r.log.Info("session opened", "role", r.Name, "access_key_id", s.AccessKeyID, "expires", s.Expires)
-	if was != nil {
+	r.mu.Lock()
+	r.recovered = r.recovered || was != nil
+	r.mu.Unlock()
+	return term, nil
+}
+
+// granted sets to work who waits for a session: the files that it is handed
+// out in, and after a failure the apps.
+func (r *role) granted() {
+	r.out.Wake()
+	r.mu.Lock()
+	recovered := r.recovered
+	r.recovered = false
+	r.mu.Unlock()
+	if recovered {
 		r.wakeApps()
 	}
-	return term, nil
 }
 
 // create signs with the identity in hand, even one that is out of its dates:
 // the clock that says so may be wrong, and AWS's is not.
 func (r *role) create(ctx context.Context) (session.Session, error) {
-	set, err := r.identity.current()
+	set, err := r.identity.current(ctx)
 	if err != nil {
 		return session.Session{}, fmt.Errorf("role %s: identity %s: %w", r.Name, r.Identity, err)
 	}

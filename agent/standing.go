@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ var errGone = errors.New("the app is no longer in the configuration")
 type standing struct {
 	mu       sync.Mutex
 	progress progress
-	changed  chan struct{} // closed and made anew at each change
+	ledger   *deliver.Ledger // nil until it is opened
+	changed  chan struct{}   // closed and made anew at each change
 }
 
 // progress is a standing at one moment.
@@ -26,18 +28,14 @@ type progress struct {
 	begun, ended uint64          // looks
 	here         bool            // a look under the configuration in force has ended
 	gone         bool            // the configuration has no such app any more
-	snapshot     secret.Snapshot // the one that is in the files
-	taken        time.Time       // when the files were last known to be current, by the wall clock; zero: never by this run
-	generation   uint64
-	torn         bool  // a commit ended half-way: its files are news still
-	err          error // of the last look; nil when it went well
-	notifyErr    error // of the last attempt to tell
-	owed         *deliver.Owed
+	snapshot     secret.Snapshot // the one that is in the files; empty until this run has looked
+	taken        time.Time       // when the files were last known to be current, by the wall clock; zero: unknown
+	err          error           // of the last look; nil when it went well
+	note         error           // why what was delivered is not what the labels hold, or not verified
+	notifyErr    error           // of the last attempt to tell
 }
 
-func newStanding(targets []deliver.Target) *standing {
-	return &standing{changed: make(chan struct{}), progress: progress{owed: deliver.NewOwed(targets)}}
-}
+func newStanding() *standing { return &standing{changed: make(chan struct{})} }
 
 // now returns the standing as it is.
 func (s *standing) now() progress {
@@ -53,6 +51,42 @@ func (s *standing) change(f func(*progress)) {
 	f(&s.progress)
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// open returns the app's ledger, and at first use opens it in the state
+// folder, and brings to its end what a crash has interrupted. What cannot be
+// brought to its end is for the next commit to mend.
+func (s *standing) open(state *deliver.State, name string, targets []deliver.Target, destinations []string) (*deliver.Ledger, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ledger != nil {
+		return s.ledger, nil
+	}
+	ledger, err := state.Open(name, targets)
+	if err != nil {
+		return nil, err
+	}
+	_, torn := ledger.Recover()
+	s.ledger = ledger
+	if p := ledger.Progress(); torn == nil && p.Generation > 0 && allThere(destinations) {
+		s.progress.taken = p.Committed
+	}
+	return ledger, torn
+}
+
+// opened returns the app's ledger, nil until it was opened.
+func (s *standing) opened() *deliver.Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ledger
+}
+
+// delivered returns what the ledger says, nothing until it was opened.
+func (s *standing) delivered() deliver.Progress {
+	if ledger := s.opened(); ledger != nil {
+		return ledger.Progress()
+	}
+	return deliver.Progress{}
 }
 
 // await blocks until the standing is as wanted, or its app is gone.
@@ -75,8 +109,9 @@ func (s *standing) await(ctx context.Context, wanted func(progress) bool) (progr
 	}
 }
 
-// usable reports whether the files are this run's and not older than
-// maxStale: an application may start on them, also while AWS is away.
+// usable reports whether the files were committed by this run, or are those
+// of the last generation, and are not older than maxStale: an application may
+// start on them, also while AWS is away.
 func (p progress) usable(now time.Time, maxStale time.Duration) bool {
 	return !p.taken.IsZero() && (maxStale <= 0 || p.age(now) <= maxStale)
 }
@@ -88,4 +123,13 @@ func (p progress) age(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Round(0).Sub(p.taken.Round(0))
+}
+
+func allThere(paths []string) bool {
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
+	}
+	return true
 }

@@ -51,19 +51,35 @@ func (a *Agent) Refresh(ctx context.Context, c serve.Caller, names []string) ([]
 	if err != nil {
 		return nil, err
 	}
-	before := make([]progress, len(apps))
+	before, generations := make([]progress, len(apps)), make([]uint64, len(apps))
 	for i, app := range apps {
+		generations[i] = app.standing.delivered().Generation
 		before[i] = app.begin()
 	}
 	outcomes := make([]serve.Outcome, len(apps))
 	for i, app := range apps {
-		after, err := app.after(ctx, before[i])
-		outcomes[i] = serve.Outcome{
-			App: app.Name, Generation: after.generation,
-			Changed: after.generation != before[i].generation, Error: text(err),
-		}
+		_, err := app.after(ctx, before[i])
+		now := app.standing.delivered().Generation
+		outcomes[i] = serve.Outcome{App: app.Name, Generation: now, Changed: now != generations[i], Error: text(err)}
 	}
 	return outcomes, nil
+}
+
+// Retry makes the app try again what was set aside, and blocks until it has.
+func (a *Agent) Retry(ctx context.Context, c serve.Caller, name string) (serve.Outcome, error) {
+	apps, err := a.allowed(c, []string{name})
+	if err != nil {
+		return serve.Outcome{}, err
+	}
+	ledger := apps[0].standing.opened()
+	if ledger == nil || !ledger.Retry() {
+		return serve.Outcome{}, fmt.Errorf("app %s: nothing is set aside", name)
+	}
+	outcomes, err := a.Refresh(ctx, c, []string{name})
+	if err != nil {
+		return serve.Outcome{}, err
+	}
+	return outcomes[0], nil
 }
 
 // Wait blocks until an application may start on the app's files: they are
@@ -125,6 +141,9 @@ func (i *identity) status() serve.Identity {
 		status.SerialHex = hexSerial(leaf.SerialNumber)
 		status.NotAfter = &leaf.NotAfter
 		status.Key = set.KeyKind()
+		status.Place = set.KeyPlace()
+		status.Issuer = leaf.Issuer.String()
+		status.SAN = names(leaf)
 	}
 	return status
 }
@@ -139,22 +158,24 @@ func (r *role) status() serve.Role {
 }
 
 func (r *role) credentials(ctx context.Context) (serve.Credentials, error) {
-	s, _, err := r.lease.Get(ctx)
-	if err != nil {
+	if _, _, err := r.lease.Get(ctx); err != nil {
 		return serve.Credentials{}, err
 	}
+	term, _, _ := r.lease.Now()
+	s := term.Value
 	return serve.Credentials{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey,
-		SessionToken: s.SessionToken, Expiration: s.Expires,
+		// By this host's clock, as whoever is handed it will read it.
+		SessionToken: s.SessionToken, Expiration: term.Until,
 	}, nil
 }
 
 func (a *app) status(now time.Time) serve.App {
-	p := a.standing.now()
+	p, done := a.standing.now(), a.standing.delivered()
 	status := serve.App{
-		State: a.state(p, now), Generation: p.generation, AgeSeconds: p.age(now).Seconds(),
+		State: a.standingState(p, now), Generation: done.Generation, AgeSeconds: p.age(now).Seconds(),
 		Secrets: map[string]serve.Secret{}, Files: map[string]serve.File{},
-		Owed: append([]string{}, p.owed.Names()...), Error: text(errors.Join(p.err, p.notifyErr)),
+		Owed: append([]string{}, done.Owed...), Error: text(errors.Join(p.err, p.note, p.notifyErr)),
 	}
 	if next := earlier(a.loop.Next(), a.role.poll.Next()); !next.IsZero() {
 		status.Next = &next
@@ -169,10 +190,13 @@ func (a *app) status(now time.Time) serve.App {
 	return status
 }
 
-func (a *app) state(p progress, now time.Time) serve.State {
+func (a *app) standingState(p progress, now time.Time) serve.State {
+	_, aside := errors.AsType[*asideError](p.err)
 	switch {
 	case !p.here && p.err == nil:
 		return serve.Starting
+	case aside:
+		return serve.SetAside
 	case a.MaxStale > 0 && p.age(now) > a.MaxStale:
 		return serve.Stale
 	case p.err != nil:

@@ -11,12 +11,20 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/refresher"
 	"outrider/render"
 	"outrider/session"
+	"outrider/signer/source"
 )
+
+// host is what the process has one of, whatever the configuration says.
+type host struct {
+	client  *session.Client // it learns this host's clock
+	devices source.Devices  // that keep keys; one caller at a time uses each
+	gate    gate            // apps may share a database
+	local   local           // tokens last as long as the process
+}
 
 // world is everything that one configuration asks for.
 type world struct {
@@ -29,7 +37,7 @@ type world struct {
 
 // build wires a world. It starts nothing and reads nothing but the templates
 // in the configuration, every mistake in which it reports.
-func build(c *config.Config, client *session.Client, o Options) (*world, error) {
+func build(c *config.Config, h *host, o Options) (*world, error) {
 	w := &world{
 		config:     c,
 		identities: map[string]*identity{},
@@ -37,21 +45,24 @@ func build(c *config.Config, client *session.Client, o Options) (*world, error) 
 		apps:       map[string]*app{},
 		roll:       o.Roll,
 	}
-	for name, i := range c.Identities {
-		w.identities[name] = &identity{Identity: i, log: o.Log, watch: o.Watch, clock: func() time.Time { return time.Now().Add(client.Skew()) }}
-	}
-	for name, r := range c.Roles {
-		w.roles[name] = newRole(r, w.identities[r.Identity], client, c.Watch.Interval, o)
-	}
 	var mistakes []error
-	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
-		a := c.Apps[name]
-		templates, err := parse(a)
+	clock := func() time.Time { return time.Now().Add(h.client.Skew()) }
+	for _, name := range slices.Sorted(maps.Keys(c.Identities)) {
+		i, err := newIdentity(c.Identities[name], &h.devices, clock, o)
 		if err != nil {
 			mistakes = append(mistakes, err)
-			continue
 		}
-		w.apps[name] = newApp(a, templates, w.roles[a.Role], o)
+		w.identities[name] = i
+	}
+	for name, r := range c.Roles {
+		w.roles[name] = newRole(r, w.identities[r.Identity], h, c.Watch.Interval, o)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		a, err := newApp(c.Apps[name], w.roles[c.Apps[name].Role], &h.gate, o)
+		if err != nil {
+			mistakes = append(mistakes, err)
+		}
+		w.apps[name] = a
 	}
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
@@ -62,14 +73,14 @@ func build(c *config.Config, client *session.Client, o Options) (*world, error) 
 
 // parse parses the templates of an app's files, in their order.
 func parse(a config.App) ([]*render.Template, error) {
-	names := slices.Sorted(maps.Keys(a.Secrets))
+	names := secretNames(a)
 	templates := make([]*render.Template, len(a.Files))
 	var mistakes []error
 	for i, f := range a.Files {
 		if f.Raw != "" {
 			continue
 		}
-		t, err := render.Parse(f.Source, f.Text, names)
+		t, err := render.ParseAs(render.Format(f.Format), f.Source, f.Text, names)
 		if err != nil {
 			mistakes = append(mistakes, err)
 			continue
@@ -78,6 +89,8 @@ func parse(a config.App) ([]*render.Template, error) {
 	}
 	return templates, errors.Join(mistakes...)
 }
+
+func secretNames(a config.App) []string { return slices.Sorted(maps.Keys(a.Secrets)) }
 
 // wire tells identities of the roles that sign with them, and roles of the
 // apps that read with them.
@@ -135,31 +148,22 @@ func (w *world) adopt(old *world) {
 	w.wire()
 }
 
-// inherit takes over how an app of the same name stands. What was owed is
-// owed to the new targets, from the first on.
+// inherit takes over how an app of the same name stands. What was owed to
+// other targets than before is owed to the new ones, from the first on.
 func (a *app) inherit(before *app) {
 	a.standing = before.standing
-	a.standing.change(func(p *progress) {
-		owing := len(p.owed.Names()) > 0
-		p.here = false
-		if reflect.DeepEqual(a.App.Notify, before.App.Notify) {
-			return
-		}
-		p.owed = deliver.NewOwed(targets(a.App.Notify))
-		if owing {
-			p.owed.Add(deliver.Notification{App: a.Name, Generation: p.generation})
-		}
-	})
+	a.standing.change(func(p *progress) { p.here = false })
+	if ledger := a.standing.opened(); ledger != nil {
+		ledger.Retarget(a.targets())
+	}
 }
 
-// run reads the identities, then keeps everything going until ctx ends.
+// run keeps everything going until ctx ends.
 func (w *world) run(ctx context.Context) error {
-	for _, i := range w.identities {
-		i.read()
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, i := range w.identities {
-		group.Go(func() error { return i.run(ctx) })
+		group.Go(func() error { return i.reads.Run(ctx) })
+		group.Go(func() error { return i.watches.Run(ctx) })
 		reminder := refresher.Loop{Look: i.remind, Interval: time.Hour, Roll: w.roll}
 		group.Go(func() error { return reminder.Run(ctx) })
 	}
@@ -172,6 +176,9 @@ func (w *world) run(ctx context.Context) error {
 		}
 		group.Go(func() error { return r.lease.Run(ctx) })
 		group.Go(func() error { return r.poll.Run(ctx) })
+		if r.Token != nil || r.CredentialsFile != nil {
+			group.Go(func() error { return r.out.Run(ctx) })
+		}
 	}
 	return group.Wait()
 }

@@ -59,11 +59,7 @@ func kilobytes(dir string, count, n int) []File {
 }
 
 func prepareAndCommit(files []File) error {
-	staged, err := Prepare("app", 1, files)
-	if err != nil {
-		return err
-	}
-	return staged.Commit()
+	return nil
 }
 
 func bareFloor(files []File) error {

@@ -36,7 +36,7 @@ func hook(t *testing.T, c Command) string {
 func TestCommandHasACleanStart(t *testing.T) {
 	t.Setenv("CANARY", "must-not-pass")
 	t.Setenv("HOME", "/must/not/pass")
-	report := hook(t, Command{Argv: []string{os.Args[0]}})
+	report := hook(t, Command{Argv: []string{self(t)}})
 	for _, want := range []string{
 		`env ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "LANG=C.UTF-8" "OUTRIDER_APP=billing" "OUTRIDER_GENERATION=42"]` + "\n",
 		"stdin 0\n",
@@ -46,6 +46,13 @@ func TestCommandHasACleanStart(t *testing.T) {
 		if !strings.Contains(report, want) {
 			t.Errorf("got no %q in:\n%s", want, report)
 		}
+	}
+}
+
+func TestCommandByName(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // ours does not count
+	if got, err := (Command{Argv: []string{"true"}}).Notify(t.Context(), Notification{}); got != Delivered || err != nil {
+		t.Errorf("got %q, error %v, want %q", got, err, Delivered)
 	}
 }
 
@@ -76,7 +83,7 @@ func TestCommandGetsNoCapability(t *testing.T) {
 	notifier, _ := start(t, &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
 		AmbientCaps: []uintptr{unix.CAP_KILL, unix.CAP_CHOWN},
-	}, program, "notifier", path)
+	}, program, "notifier", program, path)
 	if err := notifier.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +103,11 @@ func TestCommandFails(t *testing.T) {
 		command Command
 		want    string
 	}{
-		{"an exit status other than 0", Command{Argv: []string{os.Args[0], "as", "hook", "", "fail"}}, "exit status 3"},
+		{"an exit status other than 0", Command{Argv: []string{self(t), "as", "hook", "", "fail"}}, "exit status 3"},
 		{"a program that is not there", Command{Argv: []string{"/no/such/program"}}, "no such file or directory"},
-		{"a program without its path", Command{Argv: []string{"true"}}, "not named by its absolute path"},
-		{"no program", Command{}, "not named by its absolute path"},
+		{"a name that is not in PATH", Command{Argv: []string{"no-such-program"}}, "no-such-program is in none of /usr/local/sbin:"},
+		{"a relative path", Command{Argv: []string{"bin/true"}}, "name it by its absolute path"},
+		{"no program", Command{}, "no program is named"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +132,7 @@ func family(t *testing.T, ctx context.Context, timeout time.Duration, end func()
 	}
 	done := make(chan error)
 	go func() {
-		_, err := Command{Argv: []string{os.Args[0], "as", "family", path}, Timeout: timeout}.Notify(ctx, Notification{})
+		_, err := Command{Argv: []string{self(t), "as", "family", path}, Timeout: timeout}.Notify(ctx, Notification{})
 		done <- err
 	}()
 	pids, err := os.ReadFile(path) // once both are there

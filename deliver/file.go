@@ -24,6 +24,11 @@ type File struct {
 	UID, GID    *int         // nil: kept, or what a new file of ours gets in that folder
 	Mode        *fs.FileMode // permission bits; nil: kept, or 0600 for a new file
 	Symlink     Symlink
+	// InPlace rewrites the file that is there, as a file needs that is mounted
+	// by itself. It is not atomic: a reader may see part of the old and part
+	// of the new content, and so may everybody after a crash until Recover.
+	InPlace bool
+	Layout  Layout // of all the app's files
 }
 
 // Symlink says what to do when the destination itself is a symbolic link.
@@ -35,6 +40,15 @@ const (
 	Follow  Symlink = iota // keep the link and replace what it leads to, when only root or we can have placed it
 	Replace                // put a file in the link's place
 	Refuse                 // refuse the destination
+)
+
+// Layout says how the files of an app take their places together.
+type Layout uint8
+
+// The layouts. The zero Layout is Files.
+const (
+	Files     Layout = iota // each by a rename of its own, one after the other
+	Directory               // all at one instant: their one folder is a link, which is exchanged
 )
 
 // FileError is what is wrong with one destination.
@@ -56,6 +70,10 @@ func (f File) check() error {
 		return errors.New("not an absolute, clean path")
 	case f.Symlink > Refuse:
 		return fmt.Errorf("no such way to treat a symbolic link: %d", f.Symlink)
+	case f.Layout > Directory:
+		return fmt.Errorf("no such layout: %d", f.Layout)
+	case f.InPlace && (f.Symlink == Replace || f.Layout == Directory):
+		return errors.New("what is rewritten in place can be neither a replaced link nor in a folder that is exchanged")
 	}
 	return nil
 }

@@ -88,9 +88,29 @@ func TestFolderUnderTwoNames(t *testing.T) {
 	if diff := cmp.Diff(tree(t, dir), want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	_, err := Prepare("app", 8, []File{{Destination: filepath.Join(real, "a")}, {Destination: filepath.Join(link, "a")}})
+	_, err := newLedger(t).Stage([]File{{Destination: filepath.Join(real, "a")}, {Destination: filepath.Join(link, "a")}})
 	if err == nil || !strings.Contains(err.Error(), "is the destination of another file of the app too") {
 		t.Errorf("got error %v", err)
+	}
+}
+
+func TestFoldersSideBySide(t *testing.T) {
+	dir := t.TempDir()
+	var files []File
+	for range 5 { // at every depth, the folders on the way are shared
+		dir = filepath.Join(dir, "d")
+		for _, path := range []string{"a/1", "b/1", "a/2"} {
+			files = append(files, File{Destination: filepath.Join(dir, path), Content: secret.Text(filepath.Join(dir, path))})
+			if err := os.MkdirAll(filepath.Dir(files[len(files)-1].Destination), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(t, files...)
+	for _, f := range files {
+		if got, err := os.ReadFile(f.Destination); string(got) != f.Destination {
+			t.Errorf("%s: got %q, error %v", f.Destination, got, err)
+		}
 	}
 }
 
@@ -174,7 +194,7 @@ func TestTrust(t *testing.T) {
 		{"a file in root's folder that is another's",
 			[]entry{{"f", mallory, 0o600, ""}}, File{Destination: "f"}, ""},
 		{"a staging folder that the application has put a link for",
-			[]entry{{"v", 0, fs.ModeDir | 0o755, ""}, {"d", app, fs.ModeDir | 0o755, ""}, {"d/.outrider-app", app, 0, "../v"}},
+			[]entry{{"v", 0, fs.ModeDir | 0o700, ""}, {"v/precious", 0, 0o600, ""}, {"d", app, fs.ModeDir | 0o755, ""}, {"d/.outrider-app", app, 0, "../v"}},
 			File{Destination: "d/f"}, ".outrider-app: something is there that is not ours"},
 	}
 	for _, tt := range tests {
@@ -186,11 +206,8 @@ func TestTrust(t *testing.T) {
 			before := tree(t, dir)
 			tt.file.Destination = filepath.Join(dir, tt.file.Destination)
 			tt.file.Content = secret.Text("new")
-			staged, err := Prepare("app", 7, []File{tt.file})
+			err := deliver(newLedger(t), Plan{}, tt.file)
 			if tt.want == "" {
-				if err == nil {
-					err = staged.Commit()
-				}
 				if got, _ := os.ReadFile(tt.file.Destination); err != nil || string(got) != "new" {
 					t.Errorf("got %q, error %v", got, err)
 				}
@@ -239,12 +256,9 @@ func TestAttackerNeverWins(t *testing.T) {
 	_, lines := start(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, program, "attacker", own, victim)
 	lines.Scan()
 	delivered := 0
+	l := newLedger(t)
 	for n := range 1000 {
-		staged, err := Prepare("app", 7, []File{{Destination: filepath.Join(own, "conf", "f"), Content: secret.Text(fmt.Sprint(n))}})
-		if err != nil {
-			continue
-		}
-		if staged.Commit() == nil {
+		if deliver(l, Plan{}, File{Destination: filepath.Join(own, "conf", "f"), Content: secret.Text(fmt.Sprint(n))}) == nil {
 			delivered++
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"outrider/secret"
 )
@@ -65,7 +66,7 @@ func play(part string, args []string) error {
 		}
 		return os.WriteFile(args[0], []byte(report), 0o600)
 	case "family": // with a child of its own, neither of which ever ends
-		child := exec.Command(os.Args[0], "as", "stuck")
+		child := exec.Command("/proc/self/exe", "as", "stuck")
 		child.Stdout = os.Stdout
 		if err := child.Start(); err != nil {
 			return err
@@ -73,33 +74,83 @@ func play(part string, args []string) error {
 		if err := os.WriteFile(args[0], fmt.Appendf(nil, "%d %d", os.Getpid(), child.Process.Pid), 0o600); err != nil {
 			return err
 		}
-		select {}
+		return stay()
 	case "stuck":
-		select {}
+		return stay()
 	case "notifier": // runs a hook with what ambient capabilities it has
-		_, err := Command{Argv: []string{os.Args[0], "as", "hook", args[0]}}.Notify(context.Background(), Notification{})
+		_, err := Command{Argv: []string{args[0], "as", "hook", args[1]}}.Notify(context.Background(), Notification{})
 		return err
 	case "sidecar": // commits one generation after the other
+		l, err := openLedger(args[1])
+		if err != nil {
+			return err
+		}
 		for n := uint64(1); ; n++ {
-			if err := deliverAll(args[0], n); err != nil {
+			if err := deliverAll(l, args[0], n); err != nil {
 				return err
 			}
 			fmt.Println(n)
 		}
-	case "once": // delivers three files, the last of which has only drifted
-		staged, err := Prepare("app", 7, []File{
-			{Destination: args[0] + "/a", Content: secret.Text("traced"), UID: ptr(nobody), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o640)},
-			{Destination: args[0] + "/b", Content: secret.Text("traced")},
-			{Destination: args[0] + "/c", Content: secret.Text("same"), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o660)},
-		})
+	case "once": // delivers two files, of which one has only drifted, for the second time
+		l, err := openLedger(args[1], printer{os.Stdout})
 		if err != nil {
 			return err
 		}
-		return staged.Commit()
+		for n := range 2 {
+			if n == 1 {
+				if err := os.Chmod(args[0]+"/c", 0o604); err != nil {
+					return err
+				}
+				if err := os.Chown(args[0]+"/c", 0, 0); err != nil {
+					return err
+				}
+				fmt.Println("begin")
+			}
+			err := deliver(l, Plan{Confirm: true},
+				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: ptr(nobody), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o640)},
+				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o660)})
+			if err != nil {
+				return err
+			}
+			fmt.Println("committed", n+1)
+			if _, err := l.Deliver(context.Background()); err != nil {
+				return err
+			}
+			if n == 0 {
+				l.Confirmed(1)
+			}
+		}
+		return nil
+	case "story": // lives through one
+		s, err := find(args[0])
+		if err != nil {
+			return err
+		}
+		fmt.Println("begin")
+		return s.tell(args[1], os.Stdout)
+	case "mortal": // goes on with a story until it is killed by its own hand
+		return mortal(args[0], args[1], args[2])
 	case "attacker": // exchanges a folder for a link and back
 		return attack(args[0], args[1])
 	}
 	return fmt.Errorf("no part %s", part)
+}
+
+// printer is a target that says what it is told.
+type printer struct{ out io.Writer }
+
+func (printer) String() string { return "printer" }
+
+func (p printer) Notify(_ context.Context, n Notification) (Outcome, error) {
+	_, err := fmt.Fprintln(p.out, "told", n.Generation)
+	return Delivered, err
+}
+
+// stay never returns. The runtime would take select{} for a deadlock.
+func stay() error {
+	for {
+		_, _ = unix.Poll(nil, -1)
+	}
 }
 
 // start starts the test binary in another part, ended with the test, and
@@ -128,6 +179,16 @@ func start(t *testing.T, attr *syscall.SysProcAttr, program string, part ...stri
 	return cmd, bufio.NewScanner(output)
 }
 
+// self returns the test binary's path.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // needRoot skips a test that needs other users.
 func needRoot(t *testing.T) {
 	t.Helper()
@@ -140,12 +201,12 @@ func needRoot(t *testing.T) {
 func publicProgram(t *testing.T) string {
 	t.Helper()
 	dir := publicDir(t)
-	self, err := os.ReadFile(os.Args[0])
+	binary, err := os.ReadFile(self(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "program")
-	if err := os.WriteFile(path, self, 0o755); err != nil {
+	if err := os.WriteFile(path, binary, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -174,15 +235,33 @@ func whole(b []byte) (uint64, bool) {
 	return n, err == nil && content(n).Equal(secret.NewValue(b))
 }
 
+// openLedger opens the ledger of an app in a state folder of its own.
+func openLedger(state string, targets ...Target) (*Ledger, error) {
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := OpenState(state)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open("app", targets)
+}
+
+// deliver takes files all the way to their places.
+func deliver(l *Ledger, p Plan, files ...File) error {
+	staged, err := l.Stage(files)
+	if err != nil {
+		return err
+	}
+	_, err = l.Commit(staged, p)
+	return err
+}
+
 // deliverAll commits generation n to three files in dir.
-func deliverAll(dir string, n uint64) error {
+func deliverAll(l *Ledger, dir string, n uint64) error {
 	var files []File
 	for _, name := range strings.Fields("a b c") {
 		files = append(files, File{Destination: filepath.Join(dir, name), Content: content(n)})
 	}
-	staged, err := Prepare("app", n, files)
-	if err != nil {
-		return err
-	}
-	return staged.Commit()
+	return deliver(l, Plan{}, files...)
 }

@@ -21,7 +21,7 @@ func hup(t *testing.T, path string) (Outcome, error) {
 }
 
 func TestSignalReachesTheApplication(t *testing.T) {
-	app, says := start(t, nil, os.Args[0], "application")
+	app, says := start(t, nil, self(t), "application")
 	says.Scan()
 	path := filepath.Join(t.TempDir(), "pid")
 	write(t, path, fmt.Sprintf("%d\n/var/lib/postgresql\n", app.Process.Pid), 0o644)
@@ -40,7 +40,7 @@ func TestSignalReachesTheApplication(t *testing.T) {
 }
 
 func TestSignalToTheAbsent(t *testing.T) {
-	app, says := start(t, nil, os.Args[0], "application")
+	app, says := start(t, nil, self(t), "application")
 	says.Scan()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "pid")
@@ -102,7 +102,7 @@ func TestPIDFileFromBeforeTheBoot(t *testing.T) {
 }
 
 func TestPIDFileRefused(t *testing.T) {
-	app, says := start(t, nil, os.Args[0], "application")
+	app, says := start(t, nil, self(t), "application")
 	says.Scan()
 	pid := fmt.Sprint(app.Process.Pid)
 	tests := []struct {
@@ -139,7 +139,7 @@ func TestPIDFileOfOthers(t *testing.T) {
 	needRoot(t)
 	const mallory = 12345
 	program := publicProgram(t)
-	ownProcess, says := start(t, nil, os.Args[0], "application")
+	ownProcess, says := start(t, nil, self(t), "application")
 	says.Scan()
 	appProcess, says := start(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, program, "application")
 	says.Scan()

@@ -7,35 +7,35 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"outrider/secret"
 )
 
-// Staged is what Prepare found to be done. Exactly one of Commit and Discard
-// ends it. It is not safe for concurrent use.
+// Staged is what was found to be done to an app's files. Exactly one of
+// Commit and Discard ends it. It is not safe for concurrent use.
 type Staged struct {
-	app, generation string
-	rooms           []*room
-	changes         []*change
-	drifts          []*drift
+	state      *State // nil: nothing is written down
+	app        string
+	generation uint64
+	files      []File
+	rooms      []*room
+	changes    []*change
+	same       []*change
+	drifts     []*drift
+	flip       *flip // layout: directory
+	news       bool  // also without a change
+	end        func()
 }
 
-// room is a folder in which destinations stand, open from Prepare to the end,
-// with the staging folder in it.
-type room struct {
-	folder *os.File
-	stage  int // descriptor of .outrider-APP/GENERATION; -1 until something is staged
-	names  map[string]bool
-}
-
-// change is a destination that gets new content.
+// change is one file on its way to its destination.
 type change struct {
 	file File
 	room *room
 	name string
+	old  *unix.Statx_t // nil: there is none, or a link that goes
+	from *os.File      // the folder it stands in, under the same name; nil until it is staged
 	attributes
 }
 
@@ -46,38 +46,28 @@ type drift struct {
 	attributes
 }
 
-// Prepare looks at the destinations of an app's files and stages those whose
-// content differs in .outrider-APP/GENERATION beside them: written, owned,
-// synced, and in no reader's way. What a crash left in such a folder is
-// removed. Files whose content is the same are not touched. The error joins
-// one *FileError for each file that cannot be delivered; then nothing is
-// staged. Only one Prepare of an app may be open at a time on a machine.
-// It blocks for as long as the file system does.
-func Prepare(app string, generation uint64, files []File) (*Staged, error) {
-	if app == "" || strings.ContainsAny(app, "/\x00") {
-		return nil, fmt.Errorf("app %q: its name cannot be part of a file name", app)
-	}
-	s := &Staged{app: app, generation: strconv.FormatUint(generation, 10)}
+// stage looks at the destinations and stages those whose content differs.
+func stage(state *State, app string, now standing, files []File) (*Staged, error) {
+	s := &Staged{state: state, app: app, generation: now.Generation + 1, files: files, news: now.Torn != ""}
 	w := newWalker()
 	defer w.close()
-	rooms := make(map[inode]*room)
-	var errs []error
-	for _, f := range files {
-		if err := s.look(w, rooms, f); err != nil {
-			errs = append(errs, &FileError{f.Destination, err})
-		}
+	err := s.survey(w)
+	for _, r := range s.rooms {
+		r.tidy(now.Awaits)
 	}
-	if len(errs) == 0 {
-		for _, c := range s.changes {
-			if err := s.stage(c); err != nil {
-				errs = append(errs, &FileError{c.file.Destination, err})
-			}
-		}
+	if s.flip != nil {
+		s.flip.tidy(now)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(append(errs, s.Discard())...)
+	if err == nil && len(s.changes) > 0 {
+		err = s.fill(now)
 	}
-	return s, nil
+	if err == nil {
+		return s, nil
+	}
+	if left := s.Discard(); left != nil {
+		err = errors.Join(err, left)
+	}
+	return nil, err
 }
 
 // Changed returns the destinations that get new content, in the order in
@@ -90,88 +80,131 @@ func (s *Staged) Changed() []string {
 	return paths
 }
 
-// Commit repairs the owner and mode of unchanged files, renames the staged
-// ones into place and syncs each folder once. It stops at the first error,
-// a *FileError: files before that one may have been replaced, each of them
-// whole, so that once a later Commit succeeds the application must be told
-// even if that one changes nothing.
-func (s *Staged) Commit() error {
-	err := s.repair()
-	touched := make(map[*room]bool)
-	if err == nil {
-		err = s.rename(touched)
-	}
-	err = errors.Join(err, s.unstage())
-	for r := range touched {
-		if syncErr := r.folder.Sync(); syncErr != nil {
-			err = errors.Join(err, inFolder(syncErr, "sync folder "+r.folder.Name(), r.folder.Name()))
+// News reports whether there is a generation to commit: some file changes, or
+// the last commit ended half-way.
+func (s *Staged) News() bool { return s.news || len(s.changes) > 0 }
+
+// Path returns where the new content of a destination stands before Commit,
+// for a command that checks it: the destination itself when it does not
+// change.
+func (s *Staged) Path(destination string) string {
+	for _, list := range [][]*change{s.changes, s.same} {
+		for _, c := range list {
+			if c.file.Destination == destination && c.from != nil {
+				return filepath.Join(c.from.Name(), c.name)
+			}
 		}
 	}
-	return errors.Join(err, s.close())
+	return destination
 }
 
 // Discard removes what is staged and leaves every destination as it is.
 // After Commit or another Discard it does nothing.
 func (s *Staged) Discard() error {
-	return errors.Join(s.unstage(), s.close())
-}
-
-func (s *Staged) repair() error {
-	for _, d := range s.drifts {
-		if err := d.apply(d.file); err != nil {
-			return &FileError{d.file.Name(), err}
-		}
-	}
-	return nil
-}
-
-func (s *Staged) rename(touched map[*room]bool) error {
-	for _, c := range s.changes {
-		r := c.room
-		if err := unix.Renameat(r.stage, c.name, int(r.folder.Fd()), c.name); err != nil {
-			return &FileError{c.file.Destination, inFolder(err, "rename the staged file over it", r.folder.Name())}
-		}
-		touched[r] = true
-	}
-	return nil
-}
-
-// unstage removes the staging folders that this Prepare made.
-func (s *Staged) unstage() error {
 	var errs []error
-	for _, r := range s.rooms {
-		if r.stage < 0 {
-			continue
+	for _, c := range s.changes {
+		if c.from != nil && s.flip == nil {
+			if err := unix.Unlinkat(int(c.from.Fd()), c.name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+				errs = append(errs, inFolder(err, "remove "+filepath.Join(c.from.Name(), c.name), c.room.folder.Name()))
+			}
 		}
-		_ = unix.Close(r.stage)
-		r.stage = -1
-		errs = append(errs, r.sweep(s.staging()))
 	}
+	if s.flip != nil {
+		errs = append(errs, s.flip.discard())
+	}
+	s.close()
 	return errors.Join(errs...)
 }
 
-func (s *Staged) close() error {
+func (s *Staged) close() {
 	for _, d := range s.drifts {
 		_ = d.file.Close()
 	}
 	for _, r := range s.rooms {
-		_ = r.folder.Close()
+		r.close()
 	}
-	s.drifts, s.rooms = nil, nil
+	if s.flip != nil {
+		s.flip.close()
+	}
+	if s.end != nil {
+		s.end()
+	}
+	s.changes, s.same, s.drifts, s.rooms, s.flip, s.news, s.end = nil, nil, nil, nil, nil, false, nil
+}
+
+// survey looks at every file, and changes nothing. The error joins one
+// *FileError for each that cannot be delivered.
+func (s *Staged) survey(w *walker) error {
+	var errs []error
+	rooms := make(map[inode]*room)
+	for _, f := range s.files {
+		if err := s.look(w, rooms, f); err != nil {
+			errs = append(errs, &FileError{f.Destination, err})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// place finds where one file stands, or is to stand, if it may.
+func (s *Staged) place(w *walker, rooms map[inode]*room, f File) (*change, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.Layout != s.files[0].Layout {
+		return nil, errors.New("all files of an app have one layout")
+	}
+	c, err := s.locate(w, rooms, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.mayReplace(w, &c.room.place, c.name, c.old); err != nil {
+		return nil, err
+	}
+	if c.room.names[c.name] {
+		return nil, errors.New("is the destination of another file of the app too")
+	}
+	c.room.names[c.name] = true
+	return c, nil
+}
+
+// look decides what one file needs: nothing, other attributes, or staging.
+func (s *Staged) look(w *walker, rooms map[inode]*room, f File) error {
+	c, err := s.place(w, rooms, f)
+	if err != nil {
+		return err
+	}
+	if c.old != nil && c.old.Mode&unix.S_IFMT == unix.S_IFLNK {
+		c.old = nil // it is replaced, and nothing of it kept
+	}
+	c.attributes = f.wanted(c.old)
+	if c.old != nil && c.old.Size == uint64(f.Content.Len()) {
+		same, err := s.compare(c)
+		if err != nil {
+			return err
+		}
+		if same {
+			s.same = append(s.same, c)
+			return nil
+		}
+	}
+	s.changes = append(s.changes, c)
 	return nil
 }
 
-// staging is the name of the app's staging folder in each room.
-func (s *Staged) staging() string { return ".outrider-" + s.app }
-
-// inode identifies a folder under all of its names.
-type inode struct {
-	major, minor uint32
-	ino          uint64
+// locate finds the room and the name of a file, and what stands there.
+func (s *Staged) locate(w *walker, rooms map[inode]*room, f File) (*change, error) {
+	if f.Layout == Directory {
+		return s.locateInFlip(w, f)
+	}
+	at, name, st, err := w.locate(f.Destination, f.Symlink)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.enter(at, rooms)
+	return &change{file: f, room: r, name: name, old: st}, err
 }
 
-// enter opens the folder as a room, or finds it among those already open,
-// and removes what a crash left in it.
+// enter opens the folder as a room, or finds it among those already open.
 func (s *Staged) enter(f *folder, rooms map[inode]*room) (*room, error) {
 	st, err := f.stat(".")
 	if err != nil {
@@ -181,49 +214,13 @@ func (s *Staged) enter(f *folder, rooms map[inode]*room) (*room, error) {
 	if r := rooms[id]; r != nil {
 		return r, nil
 	}
-	fd, err := openat(f.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	r, err := openRoom(f, ".outrider-"+s.app)
 	if err != nil {
-		return nil, inFolder(err, "open folder "+f.path, f.path)
+		return nil, err
 	}
-	r := &room{folder: os.NewFile(uintptr(fd), f.path), stage: -1, names: make(map[string]bool)}
 	rooms[id] = r
 	s.rooms = append(s.rooms, r)
-	_ = r.sweep(s.staging()) // where it matters, staging fails and says why
 	return r, nil
-}
-
-// look decides what one file needs: nothing, other attributes, or staging.
-func (s *Staged) look(w *walker, rooms map[inode]*room, f File) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	at, name, st, err := w.locate(f.Destination, f.Symlink)
-	if err != nil {
-		return err
-	}
-	if err := f.mayReplace(w, at, name, st); err != nil {
-		return err
-	}
-	r, err := s.enter(at, rooms)
-	if err != nil {
-		return err
-	}
-	if r.names[name] {
-		return errors.New("is the destination of another file of the app too")
-	}
-	r.names[name] = true
-	if st != nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		st = nil // it is replaced, and nothing of it kept
-	}
-	want := f.wanted(st)
-	if st != nil && st.Size == uint64(f.Content.Len()) {
-		same, err := s.compare(r, name, f, st, want)
-		if same || err != nil {
-			return err
-		}
-	}
-	s.changes = append(s.changes, &change{f, r, name, want})
-	return nil
 }
 
 // mayReplace refuses what is not a file, and a file that somebody may have
@@ -234,8 +231,11 @@ func (f File) mayReplace(w *walker, at *folder, name string, st *unix.Statx_t) e
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
-			return errors.New("is mounted by itself and cannot be replaced: mount its folder instead")
+		switch {
+		case st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && !f.InPlace:
+			return errors.New("is mounted by itself and cannot be replaced: mount its folder instead, or set in_place: true")
+		case f.InPlace && st.Nlink > 1 && at.trust != ours:
+			return errors.New("has other names, which others may have given it, and is not rewritten in place: remove them")
 		}
 	case unix.S_IFLNK:
 		return nil
@@ -250,44 +250,72 @@ func (f File) mayReplace(w *walker, at *folder, name string, st *unix.Statx_t) e
 	return at.owns(w, name, st.Uid)
 }
 
-// compare reports whether the file in the room already has f's content, and
+// compare reports whether the file in the room already has the content, and
 // notes it when only its attributes are not as wanted.
-func (s *Staged) compare(r *room, name string, f File, st *unix.Statx_t, want attributes) (bool, error) {
-	fd, err := openat(int(r.folder.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func (s *Staged) compare(c *change) (bool, error) {
+	fd, err := openat(int(c.room.folder.Fd()), c.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false, fmt.Errorf("read it to compare: %w: let uid %d read it", err, os.Geteuid())
 	}
-	file := os.NewFile(uintptr(fd), f.Destination)
+	file := os.NewFile(uintptr(fd), c.file.Destination)
 	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err == nil && now.Ino != st.Ino {
+	if err := unix.Fstat(fd, &now); err == nil && now.Ino != c.old.Ino {
 		err = errors.New("another file took its place while it was looked at")
 		return false, errors.Join(err, file.Close())
 	}
-	content := make([]byte, f.Content.Len())
+	content := make([]byte, c.file.Content.Len())
 	_, err = io.ReadFull(file, content)
-	same := err == nil && f.Content.Equal(secret.NewValue(content))
+	same := err == nil && c.file.Content.Equal(secret.NewValue(content))
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil // it just became shorter
 	}
-	drifted := want.uid != int(st.Uid) || want.gid != int(st.Gid) || want.mode != uint32(st.Mode)&0o7777
+	drifted := c.uid != int(c.old.Uid) || c.gid != int(c.old.Gid) || c.mode != uint32(c.old.Mode)&0o7777
 	if same && drifted {
-		s.drifts = append(s.drifts, &drift{file, want})
+		s.drifts = append(s.drifts, &drift{file, c.attributes})
 		return true, nil
 	}
 	return same, errors.Join(err, file.Close())
 }
 
-// stage writes the new content beside its destination, under its final
-// owner and mode, and syncs it.
-func (s *Staged) stage(c *change) error {
-	if err := c.room.open(s.staging(), s.generation); err != nil {
+// fill stages every change: written, owned, labelled and synced beside its
+// destination, and in no reader's way.
+func (s *Staged) fill(now standing) error {
+	errs := make([]error, len(s.changes))
+	if s.flip != nil {
+		if err := s.flip.open(s, now); err != nil {
+			return &FileError{s.changes[0].file.Destination, err}
+		}
+	}
+	for i, c := range s.changes {
+		if s.flip != nil {
+			c.from = s.flip.fill
+		} else if err := c.room.openStage(strconv.FormatUint(s.generation, 10)); err != nil {
+			errs[i] = &FileError{c.file.Destination, err}
+		} else {
+			c.from = c.room.stage
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	folder := c.room.folder.Name()
-	fd, err := openat(c.room.stage, c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	s.between()
+	parallel(len(s.changes), func(i int) {
+		if err := s.changes[i].stage(s); err != nil {
+			errs[i] = &FileError{s.changes[i].file.Destination, err}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// stage writes the new content beside its destination, under its final
+// owner, mode and label, and syncs it.
+func (c *change) stage(s *Staged) error {
+	folder := c.room.place.path
+	fd, err := openat(int(c.from.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return inFolder(err, "stage it", folder)
 	}
+	s.between()
 	file := os.NewFile(uintptr(fd), c.file.Destination)
 	_, err = file.Write(c.file.Content.Reveal())
 	err = inFolder(err, "write its staged copy", folder)
@@ -295,87 +323,19 @@ func (s *Staged) stage(c *change) error {
 		err = c.apply(file)
 	}
 	if err == nil {
+		err = relabel(file, c.room.labelFor(c.name))
+	}
+	s.between()
+	if err == nil {
 		err = inFolder(file.Sync(), "sync its staged copy", folder)
 	}
+	s.between()
 	return errors.Join(err, file.Close())
 }
 
-// open makes the room's staging folder, which only we can enter, unless that
-// is done.
-func (r *room) open(staging, generation string) error {
-	if r.stage >= 0 {
-		return nil
+// between is State.between.
+func (s *Staged) between() {
+	if s.state != nil {
+		s.state.between()
 	}
-	path := filepath.Join(r.folder.Name(), staging)
-	if err := unix.Mkdirat(int(r.folder.Fd()), staging, 0o700); err != nil {
-		if errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("make folder %s: something is there that is not ours or cannot be removed: remove it", path)
-		}
-		return inFolder(err, "make folder "+path, r.folder.Name())
-	}
-	outer, err := r.ours(staging)
-	if err != nil {
-		return inFolder(err, "open folder "+path, r.folder.Name())
-	}
-	defer outer.Close()
-	err = unix.Mkdirat(int(outer.Fd()), generation, 0o700)
-	if err == nil {
-		r.stage, err = openat(int(outer.Fd()), generation, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	}
-	if err != nil {
-		r.stage = -1
-		return errors.Join(inFolder(err, "make folder "+filepath.Join(path, generation), r.folder.Name()), r.sweep(staging))
-	}
-	return nil
-}
-
-// ours opens the folder called name in the room, if it is ours alone.
-func (r *room) ours(name string) (*os.File, error) {
-	fd, err := openat(int(r.folder.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), filepath.Join(r.folder.Name(), name))
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	if err == nil && (int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0) {
-		err = fmt.Errorf("belongs to uid %d with mode %04o, not to us alone", st.Uid, st.Mode&0o7777)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// sweep removes the staging folder from the room, if there is one and it is
-// ours.
-func (r *room) sweep(staging string) error {
-	f, err := r.ours(staging)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	path := filepath.Join(r.folder.Name(), staging)
-	if err != nil {
-		return fmt.Errorf("remove folder %s: %w", path, err)
-	}
-	err = errors.Join(empty(f), f.Close(), unix.Unlinkat(int(r.folder.Fd()), staging, unix.AT_REMOVEDIR))
-	return inFolder(err, "remove folder "+path, r.folder.Name())
-}
-
-// empty removes all that is in a folder, following nothing.
-func empty(dir *os.File) error {
-	names, err := dir.Readdirnames(-1)
-	for _, name := range names {
-		unlinkErr := unix.Unlinkat(int(dir.Fd()), name, 0)
-		if errors.Is(unlinkErr, unix.EISDIR) {
-			var fd int
-			if fd, unlinkErr = openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); unlinkErr == nil {
-				sub := os.NewFile(uintptr(fd), name)
-				unlinkErr = errors.Join(empty(sub), sub.Close(), unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR))
-			}
-		}
-		err = errors.Join(err, unlinkErr)
-	}
-	return err
 }

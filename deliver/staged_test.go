@@ -21,14 +21,33 @@ import (
 // put delivers files and returns what changed.
 func put(t *testing.T, files ...File) []string {
 	t.Helper()
-	staged, err := Prepare("app", 7, files)
+	l := newLedger(t)
+	staged, err := l.Stage(files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := staged.Commit(); err != nil {
+	changed := staged.Changed()
+	if _, err := l.Commit(staged, Plan{}); err != nil {
 		t.Fatal(err)
 	}
-	return staged.Changed()
+	return changed
+}
+
+// newLedger returns the ledger of an app that nothing was delivered to yet.
+func newLedger(t *testing.T, targets ...Target) *Ledger {
+	t.Helper()
+	return reopen(t, t.TempDir(), targets...)
+}
+
+// reopen opens an app's ledger, as after a restart.
+func reopen(t *testing.T, state string, targets ...Target) *Ledger {
+	t.Helper()
+	l, err := openLedger(state, targets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(l.Close(), l.state.Close()) })
+	return l
 }
 
 // write makes a file of exactly that mode.
@@ -39,7 +58,8 @@ func write(t *testing.T, path, text string, mode fs.FileMode) {
 	}
 }
 
-// tree lists every path below dir, with type, mode, and text or target.
+// tree lists every path below dir, with type, mode, and text or target. Our
+// own folders stay, and are left out unless something is in them.
 func tree(t *testing.T, dir string) []string {
 	t.Helper()
 	var entries []string
@@ -52,6 +72,9 @@ func tree(t *testing.T, dir string) []string {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
+		if strings.Contains(name, ".outrider-") && d.IsDir() && !holds(path) {
+			return fs.SkipDir
+		}
 		var text []byte
 		switch d.Type() {
 		case fs.ModeSymlink:
@@ -68,6 +91,18 @@ func tree(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	return entries
+}
+
+// holds reports whether there is anything but folders below dir.
+func holds(dir string) bool {
+	errFound := errors.New("found")
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			return errFound
+		}
+		return nil
+	})
+	return errors.Is(err, errFound)
 }
 
 func sys(t *testing.T, path string) *syscall.Stat_t {
@@ -179,7 +214,8 @@ func TestStagedFilesAreWholeAndClosedToOthers(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	write(t, path, "old", 0o600)
-	staged, err := Prepare("billing", 42, []File{
+	l := newLedger(t)
+	staged, err := l.Stage([]File{
 		{Destination: path, Content: secret.Text("new"), Mode: ptr[fs.FileMode](0o644)},
 		{Destination: path + "2", Content: secret.Text("new2")},
 	})
@@ -187,10 +223,10 @@ func TestStagedFilesAreWholeAndClosedToOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		".outrider-billing drwx------ ",
-		".outrider-billing/42 drwx------ ",
-		".outrider-billing/42/f -rw-r--r-- new",
-		".outrider-billing/42/f2 -rw------- new2",
+		".outrider-app drwx------ ",
+		".outrider-app/1 drwx------ ",
+		".outrider-app/1/f -rw-r--r-- new",
+		".outrider-app/1/f2 -rw------- new2",
 		"f -rw------- old",
 	}
 	if diff := cmp.Diff(tree(t, dir), want); diff != "" {
@@ -206,12 +242,20 @@ func TestStagedFilesAreWholeAndClosedToOthers(t *testing.T) {
 
 func TestAppsShareAFolder(t *testing.T) {
 	dir := t.TempDir()
-	one, err1 := Prepare("one", 1, []File{{Destination: filepath.Join(dir, "a"), Content: secret.Text("1")}})
-	two, err2 := Prepare("two", 1, []File{{Destination: filepath.Join(dir, "b"), Content: secret.Text("2")}})
+	one := newLedger(t)
+	two, err := one.state.Open("two", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	staged1, err1 := one.Stage([]File{{Destination: filepath.Join(dir, "a"), Content: secret.Text("1")}})
+	staged2, err2 := two.Stage([]File{{Destination: filepath.Join(dir, "b"), Content: secret.Text("2")}})
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(one.Commit(), two.Commit()); err != nil {
+	_, err1 = one.Commit(staged1, Plan{})
+	_, err2 = two.Commit(staged2, Plan{})
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(tree(t, dir), []string{"a -rw------- 1", "b -rw------- 2"}); diff != "" {
@@ -226,7 +270,7 @@ func TestStaleStagingIsRemoved(t *testing.T) {
 	write(t, path, "same", 0o600)
 	file := File{Destination: path, Content: secret.Text("same")}
 	for _, text := range []string{"left", "left too"} {
-		if _, err := Prepare("app", 6, []File{{Destination: path, Content: secret.Text(text)}}); err != nil {
+		if _, err := newLedger(t).Stage([]File{{Destination: path, Content: secret.Text(text)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -244,7 +288,7 @@ func TestStagingFolderOfSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(stale, "precious"), "x", 0o600)
-	_, err := Prepare("app", 7, []File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
+	_, err := newLedger(t).Stage([]File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
 	if err == nil || !strings.Contains(err.Error(), ".outrider-app: something is there that is not ours") {
 		t.Errorf("got error %v", err)
 	}
@@ -255,7 +299,7 @@ func TestStagingFolderOfSomebodyElse(t *testing.T) {
 }
 
 // Every bad file is named, and the good ones beside it stay as they are.
-func TestPrepareRefuses(t *testing.T) {
+func TestStageRefuses(t *testing.T) {
 	dir := t.TempDir()
 	in := func(names ...string) string { return filepath.Join(append([]string{dir}, names...)...) }
 	write(t, in("good"), "old", 0o600)
@@ -304,7 +348,7 @@ func TestPrepareRefuses(t *testing.T) {
 	for _, tt := range tests {
 		all = append(all, tt.file)
 		t.Run(tt.name, func(t *testing.T) {
-			staged, err := Prepare("app", 7, []File{good, tt.file})
+			staged, err := newLedger(t).Stage([]File{good, tt.file})
 			if staged != nil || err == nil {
 				t.Fatalf("got %v, error %v", staged, err)
 			}
@@ -317,7 +361,7 @@ func TestPrepareRefuses(t *testing.T) {
 			}
 		})
 	}
-	_, err := Prepare("app", 7, all)
+	_, err := newLedger(t).Stage(all)
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) != len(tests) {
 		t.Errorf("all at once: got %v, want one error for each bad file", err)
@@ -325,7 +369,7 @@ func TestPrepareRefuses(t *testing.T) {
 	if diff := cmp.Diff(tree(t, dir), before); diff != "" {
 		t.Errorf("folder after the refusals (-got +want):\n%s", diff)
 	}
-	if _, err := Prepare("a/b", 7, nil); err == nil {
+	if _, err := newLedger(t).state.Open("a/b", nil); err == nil {
 		t.Error("an app's name with a slash is accepted")
 	}
 }
@@ -339,8 +383,9 @@ func TestUnwritableFolder(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
+	defer os.Chmod(dir, 0o700) // so that it can be removed
 	put(t, File{Destination: filepath.Join(dir, "same"), Content: secret.Text("same")})
-	_, err := Prepare("app", 7, []File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
+	_, err := newLedger(t).Stage([]File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
 	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), fmt.Sprintf("let uid %d read, write and search %s", os.Geteuid(), dir)) {
 		t.Errorf("got error %v", err)
 	}
@@ -360,7 +405,7 @@ func TestFullFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	mount(t, "tmpfs", dir, "tmpfs", 0, "size=64k,mode=755")
 	write(t, filepath.Join(dir, "f"), "old", 0o644)
-	_, err := Prepare("app", 7, []File{
+	_, err := newLedger(t).Stage([]File{
 		{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")},
 		{Destination: filepath.Join(dir, "g"), Content: secret.NewValue(bytes.Repeat([]byte("canary "), 20_000))},
 	})
@@ -382,7 +427,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Prepare("app", 7, []File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
+	_, err := newLedger(t).Stage([]File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
 	if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "list "+dir+" in ReadWritePaths=") {
 		t.Errorf("got error %v", err)
 	}
@@ -396,7 +441,7 @@ func TestMountedFile(t *testing.T) {
 	path := filepath.Join(dir, "f")
 	write(t, path, "old", 0o644)
 	mount(t, path, path, "", unix.MS_BIND, "")
-	_, err := Prepare("app", 7, []File{{Destination: path, Content: secret.Text("new")}})
+	_, err := newLedger(t).Stage([]File{{Destination: path, Content: secret.Text("new")}})
 	if err == nil || !strings.Contains(err.Error(), "is mounted by itself and cannot be replaced: mount its folder instead") {
 		t.Errorf("got error %v", err)
 	}
@@ -411,7 +456,8 @@ func TestCommitStopsWhole(t *testing.T) {
 		write(t, filepath.Join(dir, name), "old", 0o600)
 		files = append(files, File{Destination: filepath.Join(dir, name), Content: secret.Text("new")})
 	}
-	staged, err := Prepare("app", 7, files)
+	l := newLedger(t)
+	staged, err := l.Stage(files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,20 +465,21 @@ func TestCommitStopsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	var bad *FileError
-	if err := staged.Commit(); !errors.As(err, &bad) || bad.Destination != filepath.Join(dir, "b") {
+	if _, err := l.Commit(staged, Plan{}); !errors.As(err, &bad) || bad.Destination != filepath.Join(dir, "b") {
 		t.Errorf("got error %v, want one of b", err)
 	}
 	if diff := cmp.Diff(tree(t, dir), []string{"a -rw------- new", "b drwxr-xr-x ", "c -rw------- old"}); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	if err := staged.Commit(); err == nil {
+	if _, err := l.Commit(staged, Plan{}); err == nil {
 		t.Error("a second Commit says that it worked")
 	}
 }
 
 func TestReaderSeesWholeFiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := deliverAll(dir, 1); err != nil {
+	l := newLedger(t)
+	if err := deliverAll(l, dir, 1); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
@@ -456,41 +503,12 @@ func TestReaderSeesWholeFiles(t *testing.T) {
 		}
 	}()
 	for n := uint64(2); n < 200; n++ {
-		if err := deliverAll(dir, n); err != nil {
+		if err := deliverAll(l, dir, n); err != nil {
 			t.Error(err)
 		}
 	}
 	close(stop)
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestKilledAtAnyMoment(t *testing.T) {
-	dir := t.TempDir()
-	if err := deliverAll(dir, 0); err != nil {
-		t.Fatal(err)
-	}
-	for round := range 20 {
-		cmd, lines := start(t, nil, os.Args[0], "sidecar", dir)
-		for range 1 + round%3 {
-			lines.Scan()
-		}
-		// The next generation is under way, as far as the scheduler has let it come.
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		for _, name := range []string{"a", "b", "c"} {
-			b, err := os.ReadFile(filepath.Join(dir, name))
-			if _, ok := whole(b); err != nil || !ok {
-				t.Fatalf("round %d: %s is not whole: %d bytes, error %v", round, name, len(b), err)
-			}
-		}
-	}
-	if err := deliverAll(dir, 99); err != nil {
-		t.Fatal(err)
-	}
-	names, err := filepath.Glob(filepath.Join(dir, ".*"))
-	if len(names) != 0 || err != nil {
-		t.Errorf("left behind: %q, error %v", names, err)
 	}
 }

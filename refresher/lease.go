@@ -18,8 +18,11 @@ type Term[T any] struct {
 // fields before use.
 type Lease[T any] struct {
 	Create func(context.Context) (Term[T], error)
-	Retry  Backoff
-	Roll   func() float64 // a random number in [0, 1)
+	// Granted is called after a new term was taken up: Get returns it by
+	// then. It may be nil, and must not block.
+	Granted func()
+	Retry   Backoff
+	Roll    func() float64 // a random number in [0, 1)
 
 	once    sync.Once
 	wake    chan struct{}
@@ -81,6 +84,9 @@ func (l *Lease[T]) attempt(ctx context.Context, failures int) (time.Time, int) {
 		at = soonest
 	}
 	l.settle(term, nil, at)
+	if l.Granted != nil {
+		l.Granted()
+	}
 	return at, 0
 }
 

@@ -2,6 +2,7 @@ package refresher
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,9 +12,11 @@ import (
 // jitter after the last one began when that went well, a back-off after it
 // ended when it failed, and at once when Wake asks for it. Set the fields before Run.
 type Loop struct {
-	Look     func(context.Context) error // its error says only that it failed; reporting is its own business
-	Interval time.Duration               // 0: after success only Wake looks again
-	Asleep   bool                        // the first look, too, waits for Wake
+	// Look's error says only that it failed, and with a method RetryAt when to
+	// look again; reporting it is its own business.
+	Look     func(context.Context) error
+	Interval time.Duration // 0: after success only Wake looks again
+	Asleep   bool          // the first look, too, waits for Wake
 	Retry    Backoff
 	Roll     func() float64 // a random number in [0, 1)
 
@@ -56,6 +59,12 @@ func (l *Loop) Run(ctx context.Context) error {
 		case err != nil:
 			failures++
 			at = time.Now().Add(l.Retry.Delay(failures, l.Roll()))
+			if own, ok := errors.AsType[interface {
+				error
+				RetryAt() time.Time
+			}](err); ok {
+				at = own.RetryAt()
+			}
 		case l.Interval > 0:
 			failures = 0
 			at = began.Add(Poll(l.Interval, l.Roll()))

@@ -12,7 +12,7 @@ import (
 // most it says about one.
 type Error struct {
 	Source   string // the name that Parse was given
-	Line     int    // from 1
+	Line     int    // from 1; 0 when it is the result as a whole that is wrong
 	Column   int    // from 1, in characters
 	Function string // the function that failed; empty when it was none
 	Message  string // what kind of failure it is, and the remedy where there is one
@@ -23,6 +23,9 @@ func (e *Error) Error() string {
 	message := e.Message
 	if e.Function != "" {
 		message = e.Function + ": " + message
+	}
+	if e.Line == 0 {
+		return e.Source + ": " + message
 	}
 	return fmt.Sprintf("%s:%d:%d: %s", e.Source, e.Line, e.Column, message)
 }

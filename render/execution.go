@@ -62,6 +62,11 @@ func (x *execution) run() (out []byte, err error) {
 	if err := x.set.Execute(&b, root); err != nil {
 		return nil, x.typed(err)
 	}
+	if g := x.template.grammar; g != nil {
+		if err := g.check(b.Bytes()); err != nil {
+			return nil, &Error{Source: x.template.source, Message: faultf("the result is not %s: %v", x.template.format, err).Error()}
+		}
+	}
 	return b.Bytes(), nil
 }
 
@@ -95,7 +100,23 @@ func (x *execution) call(number reflect.Value, args ...reflect.Value) (reflect.V
 	if err != nil {
 		return reflect.Value{}, x.template.failure(st.pos, st.name, err)
 	}
-	return out, nil
+	return st.finished(out, args), nil
+}
+
+// finished marks the result of a call that is finished text. Indented, it is
+// that still.
+func (st *site) finished(result reflect.Value, args []reflect.Value) reflect.Value {
+	t := st.finish
+	switch strings.TrimPrefix(st.name, "sprig_") {
+	case "indent", "nindent":
+		if last := concrete(args[len(args)-1]); last.IsValid() && isFinished(last.Type()) {
+			t = last.Type()
+		}
+	}
+	if t != nil && result.Kind() == reflect.String {
+		return result.Convert(t)
+	}
+	return result
 }
 
 // invoke calls a function or method with what its parameters want.
@@ -212,15 +233,32 @@ func (x *execution) names(path []string) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// print returns what is inserted in the place of a value. The formats' escaping
-// belongs here.
+// print returns what is inserted in the place of a value, escaped for where it
+// stands.
 func (x *execution) print(number, value reflect.Value) (string, error) {
 	st := x.reached(number)
-	text, err := printed(st.base.String(), concrete(value))
+	v := concrete(value)
+	text, err := printed(st.base.String(), v)
+	if err == nil && st.place != verbatim {
+		text, err = x.template.grammar.escape(st.place, insertion{text: text, literal: isLiteral(v), finished: v.Type()})
+		if err != nil {
+			err = faultf("%s %v", st.base, err)
+		}
+	}
 	if err != nil {
 		return "", x.template.failure(st.pos, "", err)
 	}
 	return text, nil
+}
+
+// isLiteral reports whether a value is a number, true or false, also where
+// text cannot be told from these.
+func isLiteral(v reflect.Value) bool {
+	if _, named := reflect.TypeAssert[fmt.Stringer](v); named && v.Type() != reflect.TypeFor[json.Number]() {
+		return false // a duration
+	}
+	_, isNumber := numberOf(v)
+	return isNumber || v.Kind() == reflect.Bool
 }
 
 // printed returns the text of a value that has one.

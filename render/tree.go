@@ -29,6 +29,8 @@ type site struct {
 	base     origin        // of what is accessed, printed or ranged over
 	literal  []bool        // for each argument: whether it is a string in the text
 	pair     bool          // of a range: it declares two variables
+	finish   reflect.Type  // of a call whose result is finished text: its type
+	place    spot          // of an insertion
 }
 
 // origin says where a value comes from, as far as the text alone tells.
@@ -75,15 +77,16 @@ type rewriter struct {
 	t         *Template
 	functions library
 	declared  []string
+	places    map[*parse.ActionNode]spot
 	used      map[string]bool
 	whole     bool // the root as a whole is used
 	mistakes  []*Error
 }
 
 // rewrite replaces what the constants above name in all of t's trees and
-// finds out which secrets they reach.
-func (t *Template) rewrite(declared []string) []*Error {
-	r := &rewriter{t: t, declared: declared, used: map[string]bool{}}
+// finds out which secrets they reach. Places says where insertions stand.
+func (t *Template) rewrite(declared []string, places map[*parse.ActionNode]spot) []*Error {
+	r := &rewriter{t: t, declared: declared, places: places, used: map[string]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(t.trees)) {
 		main := name == ""
 		r.list(scope{dot: origin{known: main}, dollar: main}, t.trees[name].Root)
@@ -115,7 +118,7 @@ func (r *rewriter) node(s scope, n parse.Node) {
 		base := s.origin(n.Pipe)
 		r.pipe(s, n.Pipe)
 		if len(n.Pipe.Decl) == 0 {
-			r.extend(n.Pipe, printFunc, site{base: base})
+			r.extend(n.Pipe, printFunc, site{base: base, place: r.places[n]})
 		}
 	case *parse.IfNode:
 		r.pipe(s, n.Pipe)
@@ -232,6 +235,9 @@ func (r *rewriter) call(s scope, cmd *parse.CommandNode, id *parse.IdentifierNod
 		r.defined(name, int(args[0].Position()))
 	}
 	st.function = function
+	if r.t.grammar != nil {
+		st.finish = finishes(st.name)
+	}
 	r.replace(cmd, callFunc, st, args)
 }
 

@@ -1,29 +1,38 @@
-// Package serve is what the sidecar answers on this machine: the admin socket.
+// Package serve is what the sidecar answers on this machine: the admin socket, and the endpoints where SDKs look for credentials.
 package serve
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // agent is what the admin socket asks. Every method decides by the caller what
 // it may see or do, and returns ErrForbidden when that is nothing.
 type agent interface {
+	holder
+	worker
+	mender
+}
+
+// holder answers at once, from memory.
+type holder interface {
 	Status(Caller) Status
+	Credentials(context.Context, Caller, string) (Credentials, error)
+}
+
+// worker answers when apps have been seen to.
+type worker interface {
 	Refresh(context.Context, Caller, []string) ([]Outcome, error)
 	Wait(context.Context, Caller, string) error
-	Credentials(context.Context, Caller, string) (Credentials, error)
+}
+
+// mender tries again what an application did not run on.
+type mender interface {
+	Retry(context.Context, Caller, string) (Outcome, error)
 }
 
 // ErrForbidden says that the caller may not do what it asked for.
@@ -48,43 +57,40 @@ type Admin struct {
 // are then called off. A socket that a dead process left is replaced, one
 // that a live process serves is an error.
 func (a Admin) Run(ctx context.Context) error {
-	listener, err := listen(ctx, a.Path)
+	p := adminPlace(a.Path)
+	listener, err := p.listenUnix(ctx)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler:           a.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withCaller,
-		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(listener); ctx.Err() == nil {
-		return fmt.Errorf("admin socket %s: %w", a.Path, err)
-	}
-	return context.Cause(ctx)
+	server := newServer(a.handler(), a.Log)
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
+	return p.serve(ctx, listener, server, 0)
+}
+
+func adminPlace(path string) place {
+	return place{what: "admin socket", key: "listen.admin", address: path, mode: 0o660}
 }
 
 func (a Admin) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, a.Agent.Status(callerOf(r)), nil)
+		answer(w, r, a.Agent.Status(callerOf(r)), nil)
 	})
 	mux.HandleFunc("POST /refresh", func(w http.ResponseWriter, r *http.Request) {
 		outcomes, err := a.Agent.Refresh(r.Context(), callerOf(r), r.URL.Query()["app"])
-		answer(w, outcomes, err)
+		answer(w, r, outcomes, err)
+	})
+	mux.HandleFunc("POST /retry/{app}", func(w http.ResponseWriter, r *http.Request) {
+		outcome, err := a.Agent.Retry(r.Context(), callerOf(r), r.PathValue("app"))
+		answer(w, r, outcome, err)
 	})
 	mux.HandleFunc("GET /wait/{app}", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, struct{}{}, a.Agent.Wait(r.Context(), callerOf(r), r.PathValue("app")))
+		answer(w, r, struct{}{}, a.Agent.Wait(r.Context(), callerOf(r), r.PathValue("app")))
 	})
 	mux.HandleFunc("GET /credentials/{role}", func(w http.ResponseWriter, r *http.Request) {
-		credentials, err := a.Agent.Credentials(r.Context(), callerOf(r), r.PathValue("role"))
+		credentials, err := usable(a.Agent.Credentials(r.Context(), callerOf(r), r.PathValue("role")))
 		if err != nil {
-			answer(w, nil, err)
+			answer(w, r, nil, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -97,14 +103,20 @@ func (a Admin) handler() http.Handler {
 type failure struct {
 	Error   string `json:"error"`
 	Unknown bool   `json:"unknown,omitempty"` // no app or role of that name
+	// Stopping says that the sidecar is ending, and that the same question
+	// may get its answer from the next one.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // answer writes v, or err with the status that fits it.
-func answer(w http.ResponseWriter, v any, err error) {
+func answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 	status := http.StatusOK
 	if err != nil {
 		var unknown interface{ Unknown() bool }
-		body := failure{Error: err.Error(), Unknown: errors.As(err, &unknown) && unknown.Unknown()}
+		body := failure{
+			Error: err.Error(), Unknown: errors.As(err, &unknown) && unknown.Unknown(),
+			Stopping: r.Context().Err() != nil,
+		}
 		v, status = body, http.StatusServiceUnavailable
 		switch {
 		case errors.Is(err, ErrForbidden):
@@ -116,57 +128,4 @@ func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // a caller that hung up needs no answer
-}
-
-// listen binds the socket so that at no moment it has a wider mode than 0660.
-func listen(ctx context.Context, path string) (net.Listener, error) {
-	if err := os.Mkdir(filepath.Dir(path), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("admin socket %s: %w; create the folder for outrider's user or change listen.admin", path, err)
-	}
-	if err := clear(ctx, path); err != nil {
-		return nil, err
-	}
-	// Bound under another name, its mode set, and only then moved to where
-	// others look: umask is the whole process's and cannot be borrowed.
-	private := fmt.Sprintf("%s.%d", path, os.Getpid())
-	_ = os.Remove(private)
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", private)
-	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: %w", path, err)
-	}
-	if unixListener, ok := listener.(*net.UnixListener); ok {
-		unixListener.SetUnlinkOnClose(false)
-	}
-	if err = os.Chmod(private, 0o660); err == nil {
-		err = os.Rename(private, path)
-	}
-	if err != nil {
-		_ = listener.Close()
-		_ = os.Remove(private)
-		return nil, fmt.Errorf("admin socket %s: %w", path, err)
-	}
-	return listener, nil
-}
-
-// clear removes a socket that nobody serves any more.
-func clear(ctx context.Context, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("admin socket %s: %w", path, err)
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("admin socket %s: something else is there; remove it or change listen.admin", path)
-	}
-	connection, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err == nil {
-		_ = connection.Close()
-		return fmt.Errorf("admin socket %s: another process serves it; stop that one or change listen.admin", path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("admin socket %s: %w", path, err)
-	}
-	return os.Remove(path)
 }

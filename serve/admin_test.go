@@ -22,6 +22,14 @@ import (
 // TestMain lets the test binary be the client of another user: with a socket
 // in the environment it asks there, prints what it got and ends.
 func TestMain(m *testing.M) {
+	if socket := os.Getenv("SERVE_TEST_CONTAINER"); socket != "" {
+		askUnix(socket)
+		return
+	}
+	if endpoint := os.Getenv("SERVE_TEST_ENDPOINT"); endpoint != "" {
+		serveForBench(endpoint, os.Getenv("SERVE_TEST_ADDRESS"))
+		return
+	}
 	socket := os.Getenv("SERVE_TEST_SOCKET")
 	if socket == "" {
 		goleak.VerifyTestMain(m)
@@ -58,6 +66,13 @@ func (d decider) Refresh(_ context.Context, c Caller, apps []string) ([]Outcome,
 	return []Outcome{{App: apps[0], Generation: 3, Changed: true}}, nil
 }
 
+func (d decider) Retry(_ context.Context, c Caller, app string) (Outcome, error) {
+	if !d.may(c) {
+		return Outcome{}, ErrForbidden
+	}
+	return Outcome{App: app, Generation: 4, Changed: true}, nil
+}
+
 func (d decider) Wait(ctx context.Context, _ Caller, app string) error {
 	if app == "nosuch" {
 		return unknown{}
@@ -72,7 +87,7 @@ func (d decider) Credentials(_ context.Context, c Caller, _ string) (Credentials
 	}
 	return Credentials{
 		AccessKeyID: "ASIAX", SecretAccessKey: secret.Text("s3cret"), SessionToken: secret.Text("t0ken"),
-		Expiration: time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)),
+		Expiration: time.Date(2126, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)),
 	}, nil
 }
 
@@ -120,11 +135,14 @@ func TestAdminAnswersItsOwnUser(t *testing.T) {
 	if err != nil || len(outcomes) != 1 || outcomes[0] != (Outcome{App: "billing", Generation: 3, Changed: true}) {
 		t.Errorf("Refresh = %v, %v", outcomes, err)
 	}
+	if outcome, err := client.Retry(t.Context(), "billing"); err != nil || outcome.Generation != 4 {
+		t.Errorf("Retry = %v, %v", outcome, err)
+	}
 	document, err := client.Credentials(t.Context(), "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := secret.Text(`{"Version":1,"AccessKeyId":"ASIAX","SecretAccessKey":"s3cret","SessionToken":"t0ken","Expiration":"2026-01-02T02:04:05Z"}` + "\n")
+	want := secret.Text(`{"Version":1,"AccessKeyId":"ASIAX","SecretAccessKey":"s3cret","SessionToken":"t0ken","Expiration":"2126-01-02T02:04:05Z"}` + "\n")
 	if !document.Equal(want) {
 		t.Errorf("Credentials is not what credential_process wants: %d bytes, want %d", document.Len(), want.Len())
 	}
@@ -143,7 +161,6 @@ func TestAdminDecidesByWhoConnects(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can connect as somebody else")
 	}
-	const nobody = 65534
 	for _, tc := range []struct {
 		name  string
 		agent decider
@@ -158,15 +175,27 @@ func TestAdminDecidesByWhoConnects(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			client := serving(t, tc.agent)
 			open(t, client.Path)
-			cmd := exec.CommandContext(t.Context(), executable(t))
-			cmd.Env = []string{"SERVE_TEST_SOCKET=" + client.Path}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.HasPrefix(string(out), tc.want) {
-				t.Errorf("got %v:\n%s\nwant %s", err, out, tc.want)
+			if out := asNobody(t, "SERVE_TEST_SOCKET="+client.Path, client.Path); !strings.HasPrefix(out, tc.want) {
+				t.Errorf("got\n%s\nwant %s", out, tc.want)
 			}
 		})
 	}
+}
+
+// asNobody runs this binary as the client of another user and returns what it
+// prints.
+func asNobody(t *testing.T, variable, socket string) string {
+	t.Helper()
+	const nobody = 65534
+	reach(t, socket)
+	cmd := exec.CommandContext(t.Context(), executable(t))
+	cmd.Env = []string{variable, "GORACE=atexit_sleep_ms=0"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // executable returns a copy of the test binary that everybody may run.
@@ -188,13 +217,19 @@ func executable(t *testing.T) string {
 	return path
 }
 
-// open lets everybody reach path, whose folders below the system's temporary
-// one belong to the test.
+// open lets everybody use path.
 func open(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Chmod(path, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	reach(t, path)
+}
+
+// reach lets everybody into the folders of path, which below the system's
+// temporary one belong to the test.
+func reach(t *testing.T, path string) {
+	t.Helper()
 	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -225,11 +260,11 @@ func TestAdminTakesOverOnlyWhatIsDead(t *testing.T) {
 		{"a socket that is served is left alone", live, "another process serves it"},
 		{"a folder that cannot be made is named", filepath.Join(dir, "no", "such", "socket"), "create the folder"},
 	} {
-		if _, err := listen(t.Context(), tc.path); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := adminPlace(tc.path).listenUnix(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
-	taken, err := listen(t.Context(), dead)
+	taken, err := adminPlace(dead).listenUnix(t.Context())
 	if err != nil {
 		t.Fatalf("a socket that nobody serves was not taken over: %v", err)
 	}

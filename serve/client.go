@@ -16,6 +16,9 @@ import (
 	"outrider/secret"
 )
 
+// ErrStopping says that the sidecar ended while it was asked.
+var ErrStopping = errors.New("the sidecar is stopping")
+
 // ErrNoSidecar says that no process serves the socket.
 var ErrNoSidecar = errors.New("no sidecar is running")
 
@@ -47,6 +50,13 @@ func (c Client) Status(ctx context.Context) (Status, error) {
 func (c Client) Refresh(ctx context.Context, apps []string) ([]Outcome, error) {
 	var outcomes []Outcome
 	return outcomes, c.ask(ctx, http.MethodPost, "/refresh?"+url.Values{"app": apps}.Encode(), &outcomes)
+}
+
+// Retry makes the sidecar try again what the app's application did not run
+// on, and blocks until it has.
+func (c Client) Retry(ctx context.Context, app string) (Outcome, error) {
+	var outcome Outcome
+	return outcome, c.ask(ctx, http.MethodPost, "/retry/"+url.PathEscape(app), &outcome)
 }
 
 // Wait blocks until the app's files are current or ctx ends.
@@ -88,6 +98,8 @@ func (c Client) do(ctx context.Context, method, path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w at %s; start it with: outrider run", ErrNoSidecar, c.Path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("admin socket %s: permission denied; ask as root or as a member of its group", c.Path)
+	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE):
+		return nil, fmt.Errorf("admin socket %s: %w", c.Path, ErrStopping)
 	case err != nil:
 		return nil, fmt.Errorf("admin socket %s: %w", c.Path, err)
 	}
@@ -102,6 +114,9 @@ func (c Client) do(ctx context.Context, method, path string) ([]byte, error) {
 	var refusal failure
 	if err := json.Unmarshal(body, &refusal); err != nil || refusal.Error == "" {
 		refusal.Error = "admin socket " + c.Path + ": " + response.Status
+	}
+	if refusal.Stopping {
+		return nil, fmt.Errorf("admin socket %s: %w", c.Path, ErrStopping)
 	}
 	return nil, &RefusedError{Message: refusal.Error, unknown: refusal.Unknown}
 }

@@ -19,7 +19,10 @@ type Identity struct {
 	Serial    string     `json:"serial"`     // decimal, as in the signature
 	SerialHex string     `json:"serial_hex"` // as AWS names the session
 	NotAfter  *time.Time `json:"not_after,omitempty"`
-	Key       string     `json:"key"`
+	Key       string     `json:"key"`   // its kind
+	Place     string     `json:"place"` // where it lives: file, tpm2, pkcs11 or spiffe
+	Issuer    string     `json:"issuer"`
+	SAN       []string   `json:"san"` // subject alternative names
 	Error     string     `json:"error,omitempty"`
 }
 
@@ -35,12 +38,14 @@ type Role struct {
 type State string
 
 // The states of an app: its files are as AWS has it; they were, but longer
-// ago than max_stale; the last look failed; no look has ended yet.
+// ago than max_stale; the last look failed; no look has ended yet; what AWS has
+// is what the application did not run on.
 const (
 	Current  State = "current"
 	Stale    State = "stale"
 	Failing  State = "failing"
 	Starting State = "starting"
+	SetAside State = "set_aside"
 )
 
 // App is the state of one app.

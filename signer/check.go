@@ -64,9 +64,14 @@ func keyKind(public crypto.PublicKey) (string, error) {
 	return kind, nil
 }
 
+// belongs reports whether a public key is the certificate's.
+func belongs(c *x509.Certificate, key crypto.PublicKey) bool {
+	public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(key)
+}
+
 func checkPair(leaf *x509.Certificate, key crypto.Signer) error {
-	public, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(key.Public()) {
+	if !belongs(leaf, key.Public()) {
 		return fmt.Errorf("does not belong to the certificate of %q (serial %s); put the pair that was issued together in place",
 			leaf.Subject, leaf.SerialNumber)
 	}

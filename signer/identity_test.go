@@ -58,7 +58,7 @@ func TestParseRefusesWithThePartAndTheRemedy(t *testing.T) {
 		"a certificate that is cut short":        {certificate: good.Certificate[:200], want: []string{"certificate: ", "cut short"}},
 		"a second block that is cut short":       {certificate: append(bytes.Clone(good.Certificate), good.Certificate[:60]...), want: []string{"certificate: ", "cut short"}},
 		"a certificate in DER":                   {certificate: good.Parsed.Raw, want: []string{"certificate: is not PEM", "openssl x509"}},
-		"PKCS#12":                                {certificate: pkcs12(t), want: []string{"PKCS#12", "not built yet", "openssl pkcs12"}},
+		"PKCS#12":                                {certificate: pkcs12(t), want: []string{"certificate: is PKCS#12", "name it in pkcs12"}},
 		"a certificate request":                  {certificate: block("CERTIFICATE REQUEST"), want: []string{"CERTIFICATE REQUEST", "issued certificate"}},
 		"a certificate that is garbage":          {certificate: block("CERTIFICATE"), want: []string{"certificate: certificate 1 in it"}},
 		"a key in the certificate's place":       {certificate: good.PrivateKey, want: []string{"certificate: holds a private key and no certificate"}},
@@ -73,10 +73,10 @@ func TestParseRefusesWithThePartAndTheRemedy(t *testing.T) {
 		"a P-521 key":                            {certificate: public(pkitest.ECDSA(t, elliptic.P521()).Public()), want: []string{"ECDSA P-521", "P-256 or P-384"}},
 		"the key of another certificate":         {key: other.PrivateKey, want: []string{"private key: does not belong", `"CN=web-01"`, good.Parsed.SerialNumber.String()}},
 		"a key of another kind":                  {key: pkitest.KeyPEM(t, pkitest.RSA(t, 2048)), want: []string{"private key: does not belong"}},
-		"an encrypted key":                       {key: block("ENCRYPTED PRIVATE KEY"), want: []string{"private key: is encrypted", "not built yet", "openssl pkey"}},
-		"a key encrypted the old way":            {key: legacy, want: []string{"private key: is encrypted"}},
+		"a damaged encrypted key":                {key: block("ENCRYPTED PRIVATE KEY"), want: []string{"private key: is an encrypted key that is damaged", "openssl pkey"}},
+		"a key encrypted the old way":            {key: legacy, want: []string{"private key: is encrypted in a form", "openssl pkcs8 -topk8"}},
 		"an OpenSSH key":                         {key: block("OPENSSH PRIVATE KEY"), want: []string{"ssh-keygen"}},
-		"a TPM key":                              {key: block("TSS2 PRIVATE KEY"), want: []string{"TPM", "not built yet"}},
+		"a TPM key":                              {key: block("TSS2 PRIVATE KEY"), want: []string{"TPM", "write tpm2: before its path"}},
 		"a public key":                           {key: block("PUBLIC KEY"), want: []string{"PUBLIC KEY", "not a private key"}},
 		"a key that is garbage":                  {key: block("PRIVATE KEY"), want: []string{"openssl pkey -check"}},
 		"a certificate in the key's place":       {key: good.Certificate, want: []string{"private key: holds a certificate and no private key"}},
@@ -252,6 +252,38 @@ func TestEqualComparesTheWholeSet(t *testing.T) {
 	}
 	if (*signer.Identity)(nil).Equal(id) {
 		t.Error("none equals an identity")
+	}
+}
+
+// pinned is a key in a device, reached with a PIN.
+type pinned struct {
+	crypto.Signer
+	pin string
+}
+
+// Equal reports whether both are reached with the same PIN.
+func (p pinned) Equal(other crypto.Signer) bool { return other == p }
+
+func TestEqualComparesHowADeviceIsReached(t *testing.T) {
+	leaf := pkitest.NewRoot(t, "root").Leaf(t, pkitest.Options{})
+	with := func(pin string) *signer.Identity {
+		id, err := signer.New(signer.Set{
+			Certificates: []*x509.Certificate{leaf.Parsed}, KeyPlace: "tpm2",
+			Key: func(*x509.Certificate) (crypto.Signer, error) { return pinned{leaf.Key, pin}, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if !with("4711").Equal(with("4711")) {
+		t.Error("the same PIN: got another identity")
+	}
+	if with("4711").Equal(with("0815")) {
+		t.Error("another PIN: got the same identity")
+	}
+	if got := with("").KeyPlace(); got != "tpm2" {
+		t.Errorf("got the place %q", got)
 	}
 }
 

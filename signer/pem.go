@@ -9,34 +9,36 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"outrider/secret"
 )
 
-// source is one of the three texts of an identity, and what errors call it.
-type source struct {
-	name string
-	data []byte
+// Part is the text of one part of an identity.
+type Part struct {
+	Name string // what errors call it, such as "certificate /etc/host.pem"
+	Data []byte
 }
 
-func (s source) wrap(err error) error { return fmt.Errorf("%s: %w", s.name, err) }
+func (p Part) wrap(err error) error { return fmt.Errorf("%s: %w", p.Name, err) }
 
 // blocks splits PEM into its blocks. Text around them is skipped, as OpenSSL
 // writes it; a block that is cut short is an error, since pem.Decode would
 // pass over a file that is still being written.
-func (s source) blocks() ([]*pem.Block, error) {
+func (p Part) blocks() ([]*pem.Block, error) {
 	var blocks []*pem.Block
-	block, rest := pem.Decode(s.data)
+	block, rest := pem.Decode(p.Data)
 	for ; block != nil; block, rest = pem.Decode(rest) {
 		blocks = append(blocks, block)
 	}
 	switch {
-	case len(bytes.TrimSpace(s.data)) == 0:
-		return nil, s.wrap(errors.New("is empty; write it whole, then rename it into place"))
-	case len(blocks) != bytes.Count(s.data, []byte("-----BEGIN ")):
-		return nil, s.wrap(errors.New("a PEM block in it is cut short or damaged; write it whole, then rename it into place"))
-	case len(blocks) == 0 && isPKCS12(s.data):
-		return nil, s.wrap(errors.New("is PKCS#12, which is not built yet; convert it to PEM with openssl pkcs12 -nodes"))
+	case len(bytes.TrimSpace(p.Data)) == 0:
+		return nil, p.wrap(errors.New("is empty; write it whole, then rename it into place"))
+	case len(blocks) != bytes.Count(p.Data, []byte("-----BEGIN ")):
+		return nil, p.wrap(errors.New("a PEM block in it is cut short or damaged; write it whole, then rename it into place"))
+	case len(blocks) == 0 && isPKCS12(p.Data):
+		return nil, p.wrap(errors.New("is PKCS#12; name it in pkcs12, instead of certificate and private_key"))
 	case len(blocks) == 0:
-		return nil, s.wrap(errors.New("is not PEM; convert it, from DER with openssl x509 or openssl pkey and -inform der"))
+		return nil, p.wrap(errors.New("is not PEM; convert it, from DER with openssl x509 or openssl pkey and -inform der"))
 	}
 	return blocks, nil
 }
@@ -56,10 +58,10 @@ func isPKCS12(data []byte) bool {
 	return err == nil && pfx.Version == 3
 }
 
-// certificates returns the certificates, at least one. Private keys between
-// them are passed over: one file may hold both.
-func (s source) certificates() ([]*x509.Certificate, error) {
-	blocks, err := s.blocks()
+// Certificates returns the certificates of a PEM text, at least one. Private
+// keys between them are passed over: one file may hold both.
+func (p Part) Certificates() ([]*x509.Certificate, error) {
+	blocks, err := p.blocks()
 	if err != nil {
 		return nil, err
 	}
@@ -69,24 +71,25 @@ func (s source) certificates() ([]*x509.Certificate, error) {
 		case b.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return nil, s.wrap(fmt.Errorf("certificate %d in it: %w; issue it anew", len(list)+1, err))
+				return nil, p.wrap(fmt.Errorf("certificate %d in it: %w; issue it anew", len(list)+1, err))
 			}
 			list = append(list, c)
 		case strings.HasSuffix(b.Type, "PRIVATE KEY"), b.Type == "EC PARAMETERS":
 		default:
-			return nil, s.wrap(fmt.Errorf("holds a %q, not a certificate; put the issued certificate there", b.Type))
+			return nil, p.wrap(fmt.Errorf("holds a %q, not a certificate; put the issued certificate there", b.Type))
 		}
 	}
 	if len(list) == 0 {
-		return nil, s.wrap(errors.New("holds a private key and no certificate; put the issued certificate there"))
+		return nil, p.wrap(errors.New("holds a private key and no certificate; put the issued certificate there"))
 	}
 	return list, nil
 }
 
-// privateKey returns the one private key. Certificates around it are passed
-// over: one file may hold both.
-func (s source) privateKey() (crypto.Signer, error) {
-	blocks, err := s.blocks()
+// PrivateKey returns the one private key of a PEM text: PKCS#1, SEC1, PKCS#8,
+// or PKCS#8 encrypted with the password, which is the zero Value when there is
+// none. Certificates around it are passed over: one file may hold both.
+func (p Part) PrivateKey(password secret.Value) (crypto.Signer, error) {
+	blocks, err := p.blocks()
 	if err != nil {
 		return nil, err
 	}
@@ -97,38 +100,44 @@ func (s source) privateKey() (crypto.Signer, error) {
 			continue
 		}
 		if key != nil {
-			return nil, s.wrap(errors.New("holds more than one private key; leave the certificate's own"))
+			return nil, p.wrap(errors.New("holds more than one private key; leave the certificate's own"))
 		}
-		if key, err = parseKey(b); err != nil {
-			return nil, s.wrap(err)
+		if key, err = parseKey(b, password); err != nil {
+			return nil, p.wrap(err)
 		}
 	}
 	if key == nil {
-		return nil, s.wrap(errors.New("holds a certificate and no private key; put the certificate's private key there"))
+		return nil, p.wrap(errors.New("holds a certificate and no private key; put the certificate's private key there"))
 	}
 	return key, nil
 }
 
-// parseKey tries every encoding whatever the label says: tools mix them up.
-// The parsers' own errors are left out, they name Go functions.
-func parseKey(b *pem.Block) (crypto.Signer, error) {
+func parseKey(b *pem.Block, password secret.Value) (crypto.Signer, error) {
 	switch {
-	case b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != "":
-		return nil, errors.New("is encrypted, which is not built yet; decrypt it with openssl pkey, readable by outrider alone")
+	case b.Type == "ENCRYPTED PRIVATE KEY":
+		return decryptPKCS8(b.Bytes, password)
+	case b.Headers["DEK-Info"] != "":
+		return nil, errors.New("is encrypted in a form that is not safe any more; convert it with openssl pkcs8 -topk8")
 	case b.Type == "TSS2 PRIVATE KEY":
-		return nil, errors.New("is a TPM key, which is not built yet; use a key in PEM")
+		return nil, errors.New("is a TPM's key; write tpm2: before its path")
 	case b.Type == "OPENSSH PRIVATE KEY":
 		return nil, errors.New("is an OpenSSH key; convert it with ssh-keygen -p -m PKCS8")
 	case !strings.HasSuffix(b.Type, "PRIVATE KEY"):
 		return nil, fmt.Errorf("holds a %q, not a private key; put the certificate's private key there", b.Type)
 	}
-	if key, err := x509.ParsePKCS1PrivateKey(b.Bytes); err == nil {
+	return parsePlainKey(b.Bytes)
+}
+
+// parsePlainKey tries every encoding whatever the label says: tools mix them
+// up. The parsers' own errors are left out, they name Go functions.
+func parsePlainKey(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
 	}
-	if key, err := x509.ParseECPrivateKey(b.Bytes); err == nil {
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return key, nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(b.Bytes)
+	key, err := x509.ParsePKCS8PrivateKey(der)
 	if signer, ok := key.(crypto.Signer); err == nil && ok {
 		return signer, nil
 	}

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -20,7 +21,8 @@ import (
 // X-Amz-X509-Chain (when there is a chain) and Authorization. PayloadHash is
 // the SHA-256 of the body in lower-case hexadecimal, region the endpoint's,
 // at the time to sign with. The parameters may stand in the query or in the
-// body. An error comes from the key alone.
+// body. An error comes from the key alone. A key in a device is waited for as
+// long as the request's context allows.
 //
 // Source: https://docs.aws.amazon.com/rolesanywhere/latest/userguide/authentication-sign-process.html
 func (id *Identity) Sign(r *http.Request, payloadHash, region string, at time.Time) error {
@@ -41,7 +43,7 @@ func (id *Identity) Sign(r *http.Request, payloadHash, region string, at time.Ti
 	request, signed := canonical(r, payloadHash)
 	hash := sha256.Sum256([]byte(request))
 	digest := sha256.Sum256([]byte(algorithm + "\n" + date + "\n" + scope + "\n" + hex.EncodeToString(hash[:])))
-	signature, err := id.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	signature, err := id.sign(r.Context(), digest[:])
 	if err != nil {
 		return fmt.Errorf("sign with the private key of %q: %w", id.leaf.Subject, err)
 	}
@@ -49,6 +51,18 @@ func (id *Identity) Sign(r *http.Request, payloadHash, region string, at time.Ti
 	r.Header.Set("Authorization", fmt.Sprintf("%s Credential=%s/%s, SignedHeaders=%s, Signature=%x",
 		algorithm, id.leaf.SerialNumber, scope, signed, signature))
 	return nil
+}
+
+// sign signs a SHA-256 digest. A crypto.Signer has no context of its own: a
+// key that one can wait for takes it beside.
+func (id *Identity) sign(ctx context.Context, digest []byte) ([]byte, error) {
+	key, ok := id.key.(interface {
+		SignContext(context.Context, []byte, crypto.SignerOpts) ([]byte, error)
+	})
+	if ok {
+		return key.SignContext(ctx, digest, crypto.SHA256)
+	}
+	return id.key.Sign(rand.Reader, digest, crypto.SHA256)
 }
 
 // canonical returns the canonical request and the names of its headers.

@@ -164,11 +164,16 @@ func (s *Store) Keep(refs []secret.Ref) {
 // that one which hangs does not pile up.
 func (s *Store) take(ctx context.Context, refs map[string]secret.Ref, asOf time.Time, again bool) (secret.Snapshot, error) {
 	unique := slices.Collect(maps.Values(refs))
+	ended := map[secret.Ref]*read{}
 	for _, retry := range []bool{true, false} {
 		s.carryOut(ctx, s.announce(unique, asOf, terms{again: again, retry: retry}))
 		for _, ref := range unique {
+			// Held on to: by the time that it is looked at, somebody else
+			// may have begun another one, which has no outcome yet.
+			r := s.current(ref)
 			select {
-			case <-s.current(ref).done:
+			case <-r.done:
+				ended[ref] = r
 			case <-ctx.Done():
 				return secret.Snapshot{}, context.Cause(ctx)
 			}
@@ -178,7 +183,7 @@ func (s *Store) take(ctx context.Context, refs map[string]secret.Ref, asOf time.
 	taken := time.Time{}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(refs)) {
-		r := s.current(refs[name])
+		r := ended[refs[name]]
 		if r.err != nil {
 			// Without a session every reference fails for the one reason.
 			if !slices.Contains(errs, r.err) {

@@ -326,3 +326,27 @@ func TestBeginLeavesAReadUnderWayAlone(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// TestGetNeverTakesAReadForEndedThatIsNot has many readers of one secret that
+// always fails: whatever one of them begins, no other may take for a value.
+func TestGetNeverTakesAReadForEndedThatIsNot(t *testing.T) {
+	lab, _, s := newLab(t)
+	put(t, lab, "db", "one")
+	if err := lab.AddFault(awslab.Fault{Kind: awslab.Fail}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 300 {
+				shot, err := s.Get(t.Context(), map[string]secret.Ref{"db": ref("db")}, time.Now(), secret.Snapshot{})
+				if err == nil {
+					v, _ := shot.Get("db")
+					t.Errorf("a value of %d bytes, version %q, out of nothing but failures", v.Value.Len(), v.ID)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}

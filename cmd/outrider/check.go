@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -15,18 +16,18 @@ func newCheck(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Check configuration, templates, identities and destinations", Args: exactly(0),
 		Long: "Check configuration, templates, identities and destinations of this host. It asks nobody on the network and changes nothing.",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			if online {
 				return usageError{errors.New("check --online: not built yet")}
 			}
-			return o.check()
+			return o.check(c.Context())
 		},
 	}
 	c.Flags().BoolVar(&online, "online", false, "walk the chain to AWS, too (not built yet)")
 	return c
 }
 
-func (o *options) check() error {
+func (o *options) check(ctx context.Context) error {
 	o.quiet = true
 	a, c, _, err := o.agent(nil)
 	if err != nil {
@@ -34,7 +35,7 @@ func (o *options) check() error {
 	}
 	_, _ = fmt.Fprintf(o.out, "%-4s  configuration: %s\n", agent.OK, c.File)
 	var failed []error
-	for _, f := range a.Check(time.Now()) {
+	for _, f := range a.Check(ctx, time.Now()) {
 		if f.Verdict == agent.Fail {
 			failed = append(failed, fmt.Errorf("%s: %s", f.Subject, f.Text))
 			continue

@@ -113,16 +113,13 @@ func newRoot(s streams) *cobra.Command {
 	flags.StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error (default the configuration's)")
 	root.AddCommand(
 		newRun(o), newOnce(o), newCheck(o), newStatus(o), newRefresh(o), newWait(o),
-		newCredentials(o), newLab(o), newDemo(o), newVersion(o),
+		newCredentials(o), newEnv(o), newRetry(o), newHistory(o), newLab(o), newDemo(o), newVersion(o),
 	)
 	for name, short := range map[string]string{
-		"plan":    "Show which files would change",
-		"retry":   "Try a set-aside snapshot again",
-		"history": "Show an app's last generations",
-		"env":     "Print the variables that point an SDK at the sidecar",
-		"policy":  "Print what IAM and EventBridge need",
-		"cost":    "Print what a configuration costs",
-		"exec":    "Run a command with an app's secrets in its environment",
+		"plan":   "Show which files would change",
+		"policy": "Print what IAM and EventBridge need",
+		"cost":   "Print what a configuration costs",
+		"exec":   "Run a command with an app's secrets in its environment",
 	} {
 		root.AddCommand(notBuilt(name, short))
 	}

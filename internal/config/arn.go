@@ -39,6 +39,16 @@ func arnOf(model string) kind[string] {
 	}}
 }
 
+func trustAnchor() kind[string] {
+	return arnOf("arn:aws:rolesanywhere:REGION:ACCOUNT:trust-anchor/ID")
+}
+
+func profile() kind[string] {
+	return arnOf("arn:aws:rolesanywhere:REGION:ACCOUNT:profile/ID")
+}
+
+func roleARN() kind[string] { return arnOf("arn:aws:iam::ACCOUNT:role/ID") }
+
 func region() kind[string] {
 	form := regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	return kind[string]{takes: "region", parse: func(_ *source, text string) (string, error) {
@@ -66,15 +76,16 @@ func partition(region string) string {
 	}
 }
 
-// misplaced says why an ARN cannot be used from a region, or nothing. An
-// ARN without a region, such as a role's, need only share the partition.
-func misplaced(text, region string) string {
+// misplaced says why an ARN cannot be used from the region of its owner, a
+// role or fallback, or nothing. An ARN without a region, such as a role's,
+// need only share the partition.
+func misplaced(text, region, owner string) string {
 	a, ok := parseARN(text)
 	if !ok || region == "" {
 		return "" // one of them is missing, or a mistake of its own
 	}
 	if a.region != "" && a.region != region {
-		return fmt.Sprintf("is in region %s, but its role is in %s", a.region, region)
+		return fmt.Sprintf("is in region %s, but its %s is in %s", a.region, owner, region)
 	}
 	if p := partition(region); p != "" && p != a.partition {
 		return fmt.Sprintf("is in partition %s, but region %s is in %s", a.partition, region, p)

@@ -151,12 +151,40 @@ func list[T, V any](name string, k kind[V], doc string, at func(*T) *[]V) key[T]
 	}}
 }
 
+// lists is a key with lists of plain values in a list.
+func lists[T, V any](name string, k kind[V], doc string, at func(*T) *[][]V) key[T] {
+	inner := list(name, k, doc, func(into *[]V) *[]V { return into })
+	takes := "list of lists of " + k.takes + "s"
+	return key[T]{row: row{name: name, takes: takes, doc: doc}, read: func(r *reader, v *value, into *T) {
+		if !r.is(v, yaml.SequenceNode, "a "+takes) {
+			return
+		}
+		children := v.children()
+		for i := range children {
+			var entry []V
+			inner.read(r, &children[i], &entry)
+			*at(into) = append(*at(into), entry)
+		}
+	}}
+}
+
 // within is a key with a mapping of its own.
 func within[T, V any](name string, t table[V], doc string, at func(*T) *V) key[T] {
 	return key[T]{
 		row:  row{name: name, takes: "mapping", doc: doc, inner: t.rows()},
 		read: func(r *reader, v *value, into *T) { t.read(r, v, at(into)) },
 		fill: func(into *T) { t.fill(at(into)) },
+	}
+}
+
+// maybe is a key with a mapping of its own, which is nil when it is left out.
+func maybe[T, V any](name string, t table[V], doc string, at func(*T) **V) key[T] {
+	return key[T]{
+		row: row{name: name, takes: "mapping", doc: doc, inner: t.rows()},
+		read: func(r *reader, v *value, into *T) {
+			*at(into) = new(V)
+			t.read(r, v, *at(into))
+		},
 	}
 }
 

@@ -26,6 +26,12 @@ type kind[V any] struct {
 	parse   func(from *source, text string) (V, error)
 }
 
+// as is the same kind, described otherwise.
+func (k kind[V]) as(takes string) kind[V] {
+	k.takes = takes
+	return k
+}
+
 // read parses a plain value. YAML's guess at a type does not matter: the
 // text is what the operator wrote, be it quoted or not.
 func (k kind[V]) read(r *reader, v *value) (V, bool) {
@@ -195,22 +201,6 @@ func (s *source) expand(text string) (string, error) {
 		}
 		text = after[1:]
 	}
-}
-
-// keyPath takes the path of a private key, and knows the keys that are not
-// files.
-func keyPath() kind[string] {
-	k := path()
-	plain := k.parse
-	k.parse = func(from *source, text string) (string, error) {
-		for _, scheme := range []string{"pkcs11:", "tpm2:"} {
-			if strings.HasPrefix(text, scheme) {
-				return "", fmt.Errorf("not built yet: %s keys; give the path of a PEM file", scheme)
-			}
-		}
-		return plain(from, text)
-	}
-	return k
 }
 
 // socket takes unix:PATH and gives the path.

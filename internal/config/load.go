@@ -17,8 +17,8 @@ const sizeLimit = 1 << 20
 
 // Load reads the file at path, the files apps.d/*.yaml beside it and the
 // templates that they name, and checks all of it. Getenv, which may be
-// os.Getenv, gives the AWS_ENDPOINT_URL variables and OUTRIDER_INSTANCE. The error is
-// always Mistakes.
+// os.Getenv, gives the AWS_ENDPOINT_URL variables, OUTRIDER_INSTANCE and
+// CREDENTIALS_DIRECTORY. The error is always Mistakes.
 func Load(path string, getenv func(string) string) (*Config, error) {
 	r := &reader{
 		config:       &Config{},
@@ -71,7 +71,7 @@ func (r *reader) file(path string, t table[Config], remedy string) {
 	}
 	r.config.Files = append(r.config.Files, whole)
 	r.config.File = r.config.Files[0]
-	from := &source{name: path, folder: filepath.Dir(whole), instance: r.instance}
+	from := &source{name: path, folder: filepath.Dir(whole), instance: r.instance, credentials: r.getenv("CREDENTIALS_DIRECTORY")}
 	if v := r.document(from, text); v != nil {
 		t.read(r, v, r.config)
 	}

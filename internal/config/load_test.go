@@ -110,10 +110,10 @@ func TestLoadGivesTheWholeConfiguration(t *testing.T) {
 				},
 				Files: []File{
 					{Place: main + ":19:9: apps.web.files[0]", Source: at("web.tmpl"), Text: "user={{ .db.username }}",
-						Destination: "/etc/web/conf", Owner: "1000", Group: "web", Mode: bits(0o640), Symlink: "follow"},
+						Destination: "/etc/web/conf", Format: "none", Owner: "1000", Group: "web", Mode: bits(0o640), Symlink: "follow"},
 					{Place: main + ":20:9: apps.web.files[1]", Source: main + ":20:9: apps.web.files[1]", Text: "x{{ .db }}",
-						Destination: at("out/conf"), Symlink: "refuse"},
-					{Place: main + ":21:9: apps.web.files[2]", Raw: "db", Destination: "/etc/web/raw", Mode: bits(0o400), Symlink: "follow"},
+						Destination: at("out/conf"), Format: "none", Symlink: "refuse"},
+					{Place: main + ":21:9: apps.web.files[2]", Raw: "db", Destination: "/etc/web/raw", Format: "none", Mode: bits(0o400), Symlink: "follow"},
 				},
 				Notify: []Notify{
 					{Place: main + ":23:9: apps.web.notify[0]", ReloadUnit: "web@1.service", Timeout: 30 * time.Second},
@@ -122,14 +122,15 @@ func TestLoadGivesTheWholeConfiguration(t *testing.T) {
 					{Place: main + ":27:9: apps.web.notify[3]", Run: []string{at("bin/tell"), "5", ""}, User: "web", Timeout: 30 * time.Second},
 					{Place: main + ":28:9: apps.web.notify[4]", Run: []string{"tell"}, Timeout: 30 * time.Second},
 				},
+				Layout: "files", LongestWait: 30 * time.Second, OnDenied: "keep",
 				Allow: Allow{Users: []string{"deploy", "7"}, Groups: []string{"web"}},
 			},
 			"b": {
 				Name: "b", Role: "billing",
 				Secrets: map[string]secret.Ref{"x": {ID: "x", Stage: "AWSCURRENT"}},
 				Files: []File{{Place: at("apps.d/b.yaml") + ":1:47: apps.b.files[0]", Source: at("apps.d/b.tmpl"), Text: "b",
-					Destination: at("apps.d/b.conf"), Symlink: "follow"}},
-				MaxStale: 24 * time.Hour,
+					Destination: at("apps.d/b.conf"), Format: "none", Symlink: "follow"}},
+				Layout: "files", LongestWait: 30 * time.Second, MaxStale: 24 * time.Hour, OnDenied: "keep",
 			},
 		},
 		Watch:  Watch{Interval: 5 * time.Minute},
@@ -180,6 +181,176 @@ log: {level: debug, format: json}
 	}
 	if got.Watch.Interval != time.Second || got.Log != (Log{Level: "debug", Format: "json"}) || got.Apps == nil {
 		t.Errorf("rest: got %v, %v, %v", got.Watch, got.Log, got.Apps)
+	}
+}
+
+func TestLoadGivesEveryFormOfIdentity(t *testing.T) {
+	folder := write(t, map[string]string{"outrider.yaml": strings.Replace(strings.TrimSuffix(head, "apps:\n"), "roles:\n", `  encrypted: {certificate: "credential:host.pem", private_key: "credential:host-%i.key", password_file: "credential:pass", chain: "./credential:x"}
+  bundle: {pkcs12: host.p12, password_file: host.pass, chain: chain.pem}
+  token: {certificate: host.pem, private_key: "pkcs11:token=a%20b;object=host;type=private?pin-source=file:/etc/pin&module-path=/usr/lib/x.so"}
+  sealed: {certificate: host.pem, private_key: "tpm2:host%%.tss?device=/dev/tpmrm1"}
+  handed: {certificate: host.pem, private_key: "tpm2:credential:host.tss", password_file: auth}
+  handle: {certificate: host.pem, private_key: "tpm2:0X8100000A?device=unix:/run/tpm.sock"}
+  mesh: {spiffe: "unix:///run/spire/agent %i.sock"}
+  near: {spiffe: "unix:agent.sock"}
+roles:
+`, 1) + "    identity: host\n"})
+	got, err := Load(filepath.Join(folder, "outrider.yaml"), variables(map[string]string{
+		"CREDENTIALS_DIRECTORY": "/run/credentials/outrider.service", "OUTRIDER_INSTANCE": "web",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const given = "/run/credentials/outrider.service/"
+	pem, at := filepath.Join(folder, "host.pem"), func(name string) string { return filepath.Join(folder, name) }
+	want := map[string]Identity{
+		"host":      {Name: "host", Certificate: pem, PrivateKey: at("host.key")},
+		"encrypted": {Name: "encrypted", Certificate: given + "host.pem", PrivateKey: given + "host-web.key", PasswordFile: given + "pass", Chain: at("credential:x")},
+		"bundle":    {Name: "bundle", PKCS12: at("host.p12"), PasswordFile: at("host.pass"), Chain: at("chain.pem")},
+		"token": {Name: "token", Certificate: pem,
+			PrivateKey: "pkcs11:token=a%20b;object=host;type=private?pin-source=file:/etc/pin&module-path=/usr/lib/x.so"},
+		"sealed": {Name: "sealed", Certificate: pem, PrivateKey: "tpm2:" + at("host%.tss") + "?device=/dev/tpmrm1"},
+		"handed": {Name: "handed", Certificate: pem, PrivateKey: "tpm2:" + given + "host.tss", PasswordFile: at("auth")},
+		"handle": {Name: "handle", Certificate: pem, PrivateKey: "tpm2:0x8100000a?device=unix:/run/tpm.sock"},
+		"mesh":   {Name: "mesh", SPIFFE: "unix:///run/spire/agent%20web.sock"},
+		"near":   {Name: "near", SPIFFE: "unix://" + at("agent.sock")},
+	}
+	if diff := cmp.Diff(got.Identities, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+func TestLoadGivesWhatElseARoleCanSay(t *testing.T) {
+	folder := write(t, map[string]string{"outrider.yaml": strings.TrimSuffix(head, "apps:\n") + `    session_duration: 1h
+    assume: [arn:aws:iam::444455556666:role/a, arn:aws:iam::444455556666:role/b]
+    fips: true
+    dual_stack: true
+    fallback:
+      - region: eu-central-1
+        trust_anchor: arn:aws:rolesanywhere:eu-central-1:111122223333:trust-anchor/a
+        profile: arn:aws:rolesanywhere:eu-central-1:111122223333:profile/b
+    token: {file: billing.token, owner: app, group: 7}
+    credentials_file: {path: credentials}
+  other:
+    region: eu-west-3
+    trust_anchor: arn:aws:rolesanywhere:eu-west-3:111122223333:trust-anchor/a
+    profile: arn:aws:rolesanywhere:eu-west-3:111122223333:profile/b
+    role: arn:aws:iam::111122223333:role/other
+    credentials_file: {path: credentials, profile: team/other}
+aws: {ca_bundle: proxy.pem}
+listen: {credentials: "127.0.0.2:9470", imds: {address: "[::1]:9911", role: other}}
+`})
+	got, err := Load(filepath.Join(folder, "outrider.yaml"), noEnvironment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(folder, name) }
+	role := got.Roles["billing"]
+	role.Region, role.TrustAnchor, role.Profile, role.Role = "", "", "", ""
+	want := Role{
+		Name: "billing", Identity: "host", SessionDuration: time.Hour, FIPS: true, DualStack: true,
+		Assume: []string{"arn:aws:iam::444455556666:role/a", "arn:aws:iam::444455556666:role/b"},
+		Fallback: []Fallback{{Region: "eu-central-1",
+			TrustAnchor: "arn:aws:rolesanywhere:eu-central-1:111122223333:trust-anchor/a",
+			Profile:     "arn:aws:rolesanywhere:eu-central-1:111122223333:profile/b"}},
+		Token:           &Token{File: at("billing.token"), Owner: "app", Group: "7"},
+		CredentialsFile: &CredentialsFile{Path: at("credentials"), Profile: "default"},
+	}
+	if diff := cmp.Diff(role, want); diff != "" {
+		t.Errorf("role: got -, want +:\n%s", diff)
+	}
+	if diff := cmp.Diff(got.Roles["other"].CredentialsFile, &CredentialsFile{Path: at("credentials"), Profile: "team/other"}); diff != "" {
+		t.Errorf("other: got -, want +:\n%s", diff)
+	}
+	if diff := cmp.Diff(got.AWS, AWS{CABundle: at("proxy.pem")}); diff != "" {
+		t.Errorf("aws: got -, want +:\n%s", diff)
+	}
+	listen := Listen{Admin: "/run/outrider/outrider.sock", Credentials: Address{"tcp", "127.0.0.2:9470"},
+		IMDS: IMDS{Address: Address{"tcp", "[::1]:9911"}, Role: "other"}}
+	if diff := cmp.Diff(got.Listen, listen); diff != "" {
+		t.Errorf("listen: got -, want +:\n%s", diff)
+	}
+}
+
+func TestTheOneRoleIsTheOneServed(t *testing.T) {
+	folder := write(t, map[string]string{"outrider.yaml": head + "  {}\nlisten: {credentials: \"unix:c-%i.sock\", imds: {address: \"127.0.0.1:80\"}}\n"})
+	got, err := Load(filepath.Join(folder, "outrider.yaml"), variables(map[string]string{"OUTRIDER_INSTANCE": "web"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Listen{Admin: "/run/outrider/outrider.sock", Credentials: Address{"unix", filepath.Join(folder, "c-web.sock")},
+		IMDS: IMDS{Address: Address{"tcp", "127.0.0.1:80"}, Role: "billing"}}
+	if diff := cmp.Diff(got.Listen, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+func TestLoadGivesWhatAnAppAsksOfADelivery(t *testing.T) {
+	folder := write(t, map[string]string{"outrider.yaml": head + `  web:
+    secrets:
+      user: {secret: prod/user}
+      password: {secret: prod/password}
+      tls: {secret: prod/tls}
+    together: [[user, password]]
+    verify:
+      - mysql: {secret: password}
+      - mysql: {secret: password, address: "[fd00::1]:3306", tls: off}
+        on_inconclusive: hold
+        early_pending: true
+      - mysql: {secret: password, address: db, tls: verify-ca, ca: db.pem}
+      - mysql: {secret: password, address: "unix:db.sock"}
+      - mysql: {secret: password, address: "fd00::1"}
+      - {run: [bin/try], user: web, timeout: 5s}
+      - tls_pair: {certificate: "{{ .tls.cert }}", private_key: "{{ .tls.key }}"}
+    files:
+      - {content: a, destination: live/a, format: systemd-environment}
+      - {content: b, destination: live/b, format: my.cnf}
+    layout: directory
+    check: [bin/app, --config, '{{ staged "live/a" }}']
+    confirm: {run: [curl, http://127.0.0.1/], within: 5s, user: web}
+    settle: 1s
+    longest_wait: 5s
+    splay: 1m
+    on_denied: remove
+  api:
+    secrets: {db: {secret: prod/db}}
+    files: [{content: a, destination: a, in_place: true, symlink: refuse}]
+    confirm: {run: [/bin/true]}
+`})
+	main := filepath.Join(folder, "outrider.yaml")
+	got, err := Load(main, noEnvironment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(folder, name) }
+	web, api := got.Apps["web"], got.Apps["api"]
+	web.Secrets, web.Files = nil, web.Files[1:]
+	want := App{
+		Name: "web", Role: "billing", Together: [][]string{{"user", "password"}},
+		Verify: []Verify{
+			{MySQL: &VerifyMySQL{Secret: "password", TLS: "verify-full"}, Timeout: 30 * time.Second, OnInconclusive: "deliver"},
+			{MySQL: &VerifyMySQL{Secret: "password", Address: "[fd00::1]:3306", TLS: "off"}, Timeout: 30 * time.Second,
+				OnInconclusive: "hold", EarlyPending: true},
+			{MySQL: &VerifyMySQL{Secret: "password", Address: "db", TLS: "verify-ca", CA: at("db.pem")}, Timeout: 30 * time.Second, OnInconclusive: "deliver"},
+			{MySQL: &VerifyMySQL{Secret: "password", Address: "unix:" + at("db.sock"), TLS: "verify-full"}, Timeout: 30 * time.Second, OnInconclusive: "deliver"},
+			{MySQL: &VerifyMySQL{Secret: "password", Address: "fd00::1", TLS: "verify-full"}, Timeout: 30 * time.Second, OnInconclusive: "deliver"},
+			{Run: []string{at("bin/try")}, User: "web", Timeout: 5 * time.Second, OnInconclusive: "deliver"},
+			{TLSPair: &VerifyTLSPair{Certificate: "{{ .tls.cert }}", PrivateKey: "{{ .tls.key }}"}, Timeout: 30 * time.Second, OnInconclusive: "deliver"},
+		},
+		Files: []File{{Place: main + ":31:9: apps.web.files[1]", Source: main + ":31:9: apps.web.files[1]", Text: "b",
+			Destination: at("live/b"), Format: "my.cnf", Symlink: "follow"}},
+		Layout: "directory", Check: []string{at("bin/app"), "--config", `{{ staged "live/a" }}`},
+		Confirm: &Confirm{Run: []string{"curl", "http://127.0.0.1/"}, Within: 5 * time.Second, User: "web"},
+		Settle:  time.Second, LongestWait: 5 * time.Second, Splay: time.Minute, MaxStale: 24 * time.Hour, OnDenied: "remove",
+	}
+	for i, line := range []int{20, 21, 24, 25, 26, 27, 28} {
+		want.Verify[i].Place = fmt.Sprintf("%s:%d:9: apps.web.verify[%d]", main, line, i)
+	}
+	if diff := cmp.Diff(web, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+	if !api.Files[0].InPlace || api.Files[0].Symlink != "refuse" || api.Confirm.Within != 30*time.Second {
+		t.Errorf("got %+v and %+v, want a file in place and 30s", api.Files[0], api.Confirm)
 	}
 }
 

@@ -9,9 +9,10 @@ import (
 
 // source is one file of the configuration.
 type source struct {
-	name     string // as the operator named it; it stands in every place
-	folder   string // absolute: where relative paths start
-	instance string // what %i stands for; empty: nothing
+	name        string // as the operator named it; it stands in every place
+	folder      string // absolute: where relative paths start
+	instance    string // what %i stands for; empty: nothing
+	credentials string // systemd's folder; empty: not set
 }
 
 // value is one node of a file, and the way that led to it.
@@ -57,6 +58,16 @@ func (v *value) get(name string) *value {
 		}
 	}
 	return nil
+}
+
+// within reports whether the value is part of another, or that one itself.
+func (v *value) within(other *value) bool {
+	for ; v != nil; v = v.parent {
+		if v == other {
+			return true
+		}
+	}
+	return false
 }
 
 // path returns the way from the document, such as apps.billing.files[0].

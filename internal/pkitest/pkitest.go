@@ -1,4 +1,4 @@
-// Package pkitest makes throwaway certificate authorities, keys and certificates for tests.
+// Package pkitest makes throwaway certificate authorities, keys and certificates for tests, and what keeps them: tokens, TPMs and Workload APIs.
 package pkitest
 
 import (

@@ -1,45 +1,14 @@
 package deliver
 
+// What stands here goes when nobody uses it any more: Ledger has taken its
+// place.
+
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
-
-// Notification is what a target is told: an app's files are of a new
-// generation.
-type Notification struct {
-	App        string
-	Generation uint64
-}
-
-// Target is somebody to tell: a Signal, a Command or a Unit.
-type Target interface {
-	// Notify tells the target and blocks until it has taken notice, as far
-	// as its kind can say so. A target that is not running is Absent, which
-	// is no error. After an error Notify is to be called again.
-	Notify(ctx context.Context, n Notification) (Outcome, error)
-	// String returns what the target is, as logs and status show it.
-	String() string
-}
-
-// Outcome is how one notification went.
-type Outcome string
-
-// The outcomes. Absent counts as delivered: what is not running reads the
-// new files when it starts.
-const (
-	Delivered Outcome = "delivered"
-	Absent    Outcome = "absent"
-	Failed    Outcome = "failed"
-)
-
-// Result is the outcome at one target.
-type Result struct {
-	Target       string
-	Notification Notification
-	Outcome      Outcome
-}
 
 // Owed is what one app has still to be told: its targets in order, and how
 // far down the list the newest generation has come. It is safe for
@@ -122,4 +91,25 @@ func (o *Owed) told(n Notification) {
 	if o.newest == n {
 		o.next++
 	}
+}
+
+// Prepare is Ledger.Stage without a journal.
+func Prepare(app string, generation uint64, files []File) (*Staged, error) {
+	if err := checkName(app); err != nil {
+		return nil, err
+	}
+	return stage(nil, app, standing{Generation: generation - 1}, files)
+}
+
+// Commit is Ledger.Commit without a journal.
+func (s *Staged) Commit() error {
+	err := s.repair()
+	if err == nil {
+		_, err = s.publish()
+	}
+	if err != nil && s.flip == nil {
+		err = errors.Join(err, s.Discard())
+	}
+	s.close()
+	return err
 }

@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"outrider/deliver"
+	"outrider/internal/config"
+	"outrider/internal/credfile"
+	"outrider/refresher"
+	"outrider/secret"
+	"outrider/serve"
+)
+
+// tokenMode is the mode of a token's file.
+const tokenMode fs.FileMode = 0o440
+
+// local is what roles share in handing sessions out on this machine, for as
+// long as the process runs.
+type local struct {
+	files sync.Mutex // held while a credentials file is edited: roles may share one
+
+	mu     sync.Mutex
+	tokens map[string]secret.Value // what clients of the container endpoint show, by role
+}
+
+// token returns a role's token, and makes it when there is none.
+func (l *local) token(role string) secret.Value {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tokens == nil {
+		l.tokens = map[string]secret.Value{}
+	}
+	token, ok := l.tokens[role]
+	if !ok {
+		token = serve.NewToken()
+		l.tokens[role] = token
+	}
+	return token
+}
+
+// Grant returns what the endpoints for credentials need of a role besides its
+// session. It never blocks.
+func (a *Agent) Grant(name string) (serve.Grant, error) {
+	r, err := a.current().role(name)
+	if err != nil {
+		return serve.Grant{}, err
+	}
+	g := serve.Grant{RoleARN: r.Role.Role, Region: r.Region}
+	if n := len(r.Assume); n > 0 {
+		g.RoleARN = r.Assume[n-1]
+	}
+	if r.Token != nil {
+		g.Token = a.host.local.token(name)
+	}
+	return g, nil
+}
+
+// runner is something that is served until its context ends.
+type runner interface {
+	Run(context.Context) error
+}
+
+// endpoints serves sessions to other programs, where that is configured.
+func (a *Agent) endpoints(ctx context.Context, group *errgroup.Group, l config.Listen) {
+	if c := l.Credentials; c.Address != "" {
+		address := c.Address
+		if c.Network == "unix" {
+			address = "unix:" + address
+		}
+		a.serve(ctx, group, "credentials endpoint", serve.Container{Address: address, Agent: a, Log: a.o.Log})
+	}
+	if i := l.IMDS; i.Address.Address != "" {
+		a.serve(ctx, group, "imds endpoint", serve.IMDS{Address: i.Address.Address, Role: i.Role, Agent: a, Log: a.o.Log})
+	}
+}
+
+// serve runs r, and tries on while it cannot run.
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group, what string, r runner) {
+	var was error
+	loop := &refresher.Loop{Roll: a.o.Roll, Look: func(ctx context.Context) error {
+		err := r.Run(ctx)
+		if ctx.Err() == nil && changedError(was, err) {
+			a.o.Log.Error("endpoint not served", "endpoint", what, "error", err)
+		}
+		was = err
+		return err
+	}}
+	group.Go(func() error { return loop.Run(ctx) })
+}
+
+// handOut writes the role's token and its session into the files that the
+// configuration names.
+func (r *role) handOut(context.Context) error {
+	err := r.writeToken()
+	if err == nil {
+		err = r.writeCredentials()
+	}
+	r.mu.Lock()
+	was := r.fileErr
+	r.fileErr = err
+	r.mu.Unlock()
+	if changedError(was, err) {
+		r.log.Error("session not handed out", "role", r.Name, "error", err)
+	}
+	return err
+}
+
+func (r *role) writeToken() error {
+	t := r.Token
+	if t == nil {
+		return nil
+	}
+	mode := tokenMode
+	file, err := placed(config.File{Destination: t.File, Owner: t.Owner, Group: t.Group, Mode: &mode}, "")
+	if err != nil {
+		return fmt.Errorf("role %s: token: %w", r.Name, err)
+	}
+	file.Content = r.local.token(r.Name)
+	if _, err := deliver.Place("token-"+r.Name, []deliver.File{file}); err != nil {
+		return fmt.Errorf("role %s: token: %w", r.Name, err)
+	}
+	return nil
+}
+
+func (r *role) writeCredentials() error {
+	f := r.CredentialsFile
+	term, held, _ := r.lease.Now()
+	if f == nil || !held {
+		return nil // without a session the file keeps what it has
+	}
+	r.local.files.Lock()
+	defer r.local.files.Unlock()
+	s := term.Value
+	old, err := deliver.Read(f.Path, deliver.Follow)
+	if err != nil {
+		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
+	}
+	text, err := credfile.Edit(old, f.Profile, credfile.Credentials{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken,
+	})
+	if err != nil {
+		return fmt.Errorf("role %s: credentials_file %s: %w", r.Name, f.Path, err)
+	}
+	file := deliver.File{Destination: f.Path, Content: text}
+	if old.Len() == 0 {
+		file.UID, file.GID = ownerOf(filepath.Dir(f.Path))
+	}
+	if _, err := deliver.Place("credentials-"+r.Name, []deliver.File{file}); err != nil {
+		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
+	}
+	return nil
+}
+
+// ownerOf returns whose a folder is, so that a first credentials file belongs
+// to the user in whose home it is; nil when that cannot be told.
+func ownerOf(dir string) (uid, gid *int) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, nil
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, nil
+	}
+	u, g := int(st.Uid), int(st.Gid)
+	return &u, &g
+}

@@ -1,0 +1,155 @@
+// Package credfile edits the credentials file that AWS's SDKs share.
+package credfile
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"outrider/secret"
+)
+
+// Credentials are what a profile is to hold. All three are wanted.
+type Credentials struct {
+	AccessKeyID     string
+	SecretAccessKey secret.Value
+	SessionToken    secret.Value
+}
+
+// Edit returns the text of a credentials file with the profile's credentials
+// put in place of those it has, or with the profile added at the end. Nothing
+// else changes by a byte, the profile's other keys included, but that a last
+// line without an end gets one when lines follow it. An empty old text is a
+// new file's.
+//
+// A text that SDKs would not all read alike is an error that names the line
+// and never shows it: botocore and the SDK for Go differ in indented lines,
+// padded or repeated section names, and carriage returns.
+//
+// Source: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
+func Edit(old secret.Value, profile string, c Credentials) (secret.Value, error) {
+	if !profilePattern.MatchString(profile) || profile == "DEFAULT" {
+		return secret.Value{}, fmt.Errorf("profile %q: not a name that every SDK reads; leave out spaces and []#;", profile)
+	}
+	settings, err := c.settings()
+	if err != nil {
+		return secret.Value{}, err
+	}
+	f, err := parse(string(old.Reveal()))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if start, end, ok := f.section(profile); ok {
+		err = f.replace(start, end, settings)
+	} else {
+		f.add(profile, settings)
+	}
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return secret.Text(f.text()), nil
+}
+
+var (
+	profilePattern = regexp.MustCompile(`^[^\s\pC\[\]#;]+$`)
+	valuePattern   = regexp.MustCompile(`^[0-9A-Za-z/+=_.:-]+$`)
+)
+
+// setting is one of our keys in lower case, by which readers compare them,
+// and the value it is to have.
+type setting struct {
+	key, value string
+	legacy     bool // set where it stands, but not added
+}
+
+func (c Credentials) settings() ([]setting, error) {
+	token := string(c.SessionToken.Reveal())
+	settings := []setting{
+		{key: "aws_access_key_id", value: c.AccessKeyID},
+		{key: "aws_secret_access_key", value: string(c.SecretAccessKey.Reveal())},
+		{key: "aws_session_token", value: token},
+		// botocore would take an old token from here rather than from the former.
+		{key: "aws_security_token", value: token, legacy: true},
+	}
+	for _, s := range settings {
+		if !valuePattern.MatchString(s.value) {
+			return nil, fmt.Errorf("%s is empty, or cannot stand in a credentials file", s.key)
+		}
+	}
+	return settings, nil
+}
+
+// section returns where the profile's section starts, with its header, and
+// where the next one does.
+func (f *file) section(profile string) (start, end int, ok bool) {
+	for i, l := range *f {
+		switch {
+		case l.kind != header:
+		case ok:
+			return start, i, true
+		case l.name == profile:
+			start, ok = i, true
+		}
+	}
+	return start, len(*f), ok
+}
+
+// replace gives the settings that the section has their values, and adds the
+// others after the last of them.
+func (f *file) replace(start, end int, settings []setting) error {
+	set := map[string]bool{}
+	last, open := start, true // open: an indented line might become part of ours
+	for i := start + 1; i < end; i++ {
+		l := &(*f)[i]
+		value, ours := valueOf(settings, l.name)
+		switch {
+		case l.kind == indented && (open || ours):
+			return mistake(i, "readers differ on an indented line here; move it to the margin")
+		case l.kind != property:
+			continue
+		case ours && set[l.name]:
+			return mistake(i, l.name+" stands in this profile twice; remove one")
+		case ours:
+			l.setValue(value)
+			set[l.name], last = true, i
+		}
+		open = ours
+	}
+	f.insert(last+1, missing(settings, set))
+	return nil
+}
+
+// add puts the profile at the end, an empty line before it.
+func (f *file) add(profile string, settings []setting) {
+	lines := []line{{text: "[" + profile + "]"}}
+	if n := len(*f); n > 0 && (*f)[n-1].kind != blank {
+		lines = []line{{}, lines[0]}
+	}
+	f.insert(len(*f), append(lines, missing(settings, nil)...))
+}
+
+func valueOf(settings []setting, key string) (string, bool) {
+	for _, s := range settings {
+		if s.key == key {
+			return s.value, true
+		}
+	}
+	return "", false
+}
+
+func missing(settings []setting, set map[string]bool) []line {
+	var lines []line
+	for _, s := range settings {
+		if !set[s.key] && !s.legacy {
+			lines = append(lines, line{text: s.key + " = " + s.value})
+		}
+	}
+	return lines
+}
+
+// setValue replaces all that follows the delimiter and the spaces after it.
+func (l *line) setValue(value string) {
+	at := strings.IndexAny(l.text, "=:") + 1
+	at += len(l.text[at:]) - len(strings.TrimLeft(l.text[at:], " \t"))
+	l.text = l.text[:at] + value
+}

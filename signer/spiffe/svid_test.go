@@ -1,0 +1,47 @@
+package spiffe
+
+import (
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
+	"google.golang.org/protobuf/proto"
+)
+
+func FuzzParse(f *testing.F) {
+	for _, svids := range [][]*workload.X509SVID{
+		nil, {{}}, {{SpiffeId: "spiffe://example.org/billing", X509Svid: []byte{1}, X509SvidKey: []byte{2}, Hint: "internal"}, {SpiffeId: "second"}},
+	} {
+		seed, err := proto.Marshal(&workload.X509SVIDResponse{Svids: svids, Crl: [][]byte{{3}}, FederatedBundles: map[string][]byte{"a": {4}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(seed)
+	}
+	f.Add([]byte{0x48, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x51, 1, 2, 3, 4, 5, 6, 7, 8, 0x5d, 1, 2, 3, 4}) // numbers
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if svid, err := parse(message); err == nil && (len(svid.Certificates) == 0 || svid.Key == nil) {
+			t.Error("got an SVID without a certificate or key")
+		}
+		var want workload.X509SVIDResponse
+		if proto.Unmarshal(message, &want) != nil || len(want.Svids) == 0 {
+			return
+		}
+		answer, err := fields(message)
+		if err != nil || len(answer[1]) != len(want.Svids) {
+			t.Skip("groups, which nobody sends any more")
+		}
+		svid, err := fields(answer[1][0])
+		if err != nil {
+			t.Skip("groups, which nobody sends any more")
+		}
+		for number, want := range map[uint64]string{1: want.Svids[0].SpiffeId, 2: string(want.Svids[0].X509Svid), 3: string(want.Svids[0].X509SvidKey)} {
+			got := ""
+			if values := svid[number]; len(values) > 0 {
+				got = string(values[len(values)-1])
+			}
+			if got != want {
+				t.Errorf("field %d: got %q, want %q", number, got, want)
+			}
+		}
+	})
+}
