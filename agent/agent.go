@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"outrider/deliver"
@@ -119,9 +118,9 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) Reload(ctx context.Context, load func() (*config.Config, error)) error {
 	select {
 	case <-a.ready:
-		// systemd waits for READY again; it wants the clock in the same
-		// datagram. Before the first READY it is still waiting for that.
-		a.o.Notify("RELOADING=1\n" + daemon.SdNotifyMonotonicUsec())
+		// The service manager waits for READY again. Before the first READY
+		// it is still waiting for that.
+		a.o.Notify("RELOADING=1")
 		defer a.o.Notify("READY=1")
 	default:
 	}

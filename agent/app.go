@@ -119,18 +119,28 @@ func (a *app) open() (*deliver.Ledger, error) {
 func (a *app) render(snapshot secret.Snapshot) ([]deliver.File, error) {
 	files := make([]deliver.File, 0, len(a.Files))
 	var errs []error
-	for i, f := range a.Files {
-		file, err := placed(f, a.Layout)
-		if err == nil {
-			file.Content, err = a.content(i, snapshot)
-		}
+	for i := range a.Files {
+		file, err := a.file(i, snapshot)
 		if err != nil {
-			errs = append(errs, &deliver.FileError{Destination: f.Destination, Err: err})
+			errs = append(errs, err)
 			continue
 		}
 		files = append(files, file)
 	}
 	return files, errors.Join(errs...)
+}
+
+// file makes one file of the snapshot. Its error is a *deliver.FileError.
+func (a *app) file(i int, snapshot secret.Snapshot) (deliver.File, error) {
+	f := a.Files[i]
+	file, err := placed(f, a.Layout)
+	if err == nil {
+		file.Content, err = a.content(i, snapshot)
+	}
+	if err != nil {
+		return file, &deliver.FileError{Destination: f.Destination, Err: err}
+	}
+	return file, nil
 }
 
 func (a *app) content(i int, snapshot secret.Snapshot) (secret.Value, error) {

@@ -155,7 +155,7 @@ func stay() error {
 
 // start starts the test binary in another part, ended with the test, and
 // returns it with a scanner of what it says.
-func start(t *testing.T, attr *syscall.SysProcAttr, program string, part ...string) (*exec.Cmd, *bufio.Scanner) {
+func start(t testing.TB, attr *syscall.SysProcAttr, program string, part ...string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(program, append([]string{"as"}, part...)...)
 	cmd.SysProcAttr = attr
@@ -180,7 +180,7 @@ func start(t *testing.T, attr *syscall.SysProcAttr, program string, part ...stri
 }
 
 // self returns the test binary's path.
-func self(t *testing.T) string {
+func self(t testing.TB) string {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {

@@ -140,7 +140,8 @@ type effect struct {
 	variants int // ways in which it may be on disk, besides not at all
 }
 
-// effects turns the ops of a trace into what they do to the disk.
+// effects turns the ops of a trace into what they do to the disk, to which it
+// adds what they create: without content, and nowhere to be found.
 func effects(before disk, ops []op) (disk, []effect) {
 	live := before.clone()
 	var all []effect
@@ -158,7 +159,7 @@ func effects(before disk, ops []op) (disk, []effect) {
 			}
 			e.node, e.dir = len(live), live.folder(o.path)
 			e.lasting = e.dir
-			live, before = append(live, n), append(before, n)
+			live, before = append(live, n), append(before, disk{n}.clone()...)
 		case "link", "rename", "exchange":
 			e.node, _ = live.find(o.path)
 			e.dir, e.to = live.folder(o.path), live.folder(o.to)
@@ -185,9 +186,6 @@ func effects(before disk, ops []op) (disk, []effect) {
 		}
 		e.apply(live, 1)
 		all = append(all, e)
-	}
-	for i := range before { // a node that is created is empty until then
-		before[i].entries = maps.Clone(before[i].entries)
 	}
 	return before, all
 }

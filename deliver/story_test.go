@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,8 +111,8 @@ func (s story) commit(l *Ledger, root string, version uint64, confirm bool) (uin
 }
 
 // tell lives through the story: a generation that is confirmed, one that is
-// rolled back, and one that nobody confirms. It prints what is certain from
-// then on.
+// rolled back, and one whose commit is interrupted and recovered. It prints
+// what is certain from then on.
 func (s story) tell(root string, out io.Writer) error {
 	ctx := context.Background()
 	l, err := openLedger(filepath.Join(root, "state"), printer{out})
@@ -124,6 +125,11 @@ func (s story) tell(root string, out io.Writer) error {
 			continue
 		case 3:
 			_, err = l.RollBack(2, "it does not run")
+		case 4:
+			s.interrupt(l, root, version)
+			if l, err = openLedger(filepath.Join(root, "state"), printer{out}); err == nil {
+				_, err = l.Recover()
+			}
 		default:
 			_, err = s.commit(l, root, version, generation < 3)
 		}
@@ -140,6 +146,22 @@ func (s story) tell(root string, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// interrupt ends a commit when all files of the first folder are new, as a crash does.
+func (s story) interrupt(l *Ledger, root string, version uint64) {
+	l.state.step = func() {
+		if text, err := os.ReadFile(s.paths(root)[1]); err == nil && string(text) == s.text(version) {
+			runtime.Goexit()
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = s.commit(l, root, version, false)
+	}()
+	<-ended
+	_ = errors.Join(l.Close(), l.state.Close())
 }
 
 // versionOf returns the version that a generation of tell is.

@@ -132,14 +132,27 @@ func (l lines) byMode(s state, c byte) state {
 	case inKey, afterKey:
 		return l.key(s, c)
 	case inSingle, inDouble:
-		s.word = ""
-		if c == mark(s.mode) {
-			s.mode, s.inserted = filled, false
-		} else if c == '$' && l.dollar && s.mode == inDouble {
-			s.word = "$"
-		}
+		return l.quoted(s, c)
 	case atValue, filled, inText, afterBlank:
 		return l.value(s, c)
+	}
+	return s
+}
+
+// quoted is a step between quotation marks.
+func (l lines) quoted(s state, c byte) state {
+	before := s.word
+	s.word = ""
+	switch {
+	case c == mark(s.mode):
+		s.mode, s.inserted, s.stack = filled, false, ""
+	case !l.dollar || s.mode == inSingle:
+	case c == '$', before == "$" && isNameByte(c):
+		s.word = "$"
+	case before == "$" && c == '{':
+		s.stack += "{"
+	case c == '}' && s.stack != "":
+		s.stack = s.stack[1:]
 	}
 	return s
 }
@@ -243,7 +256,7 @@ func (l lines) start() state {
 }
 
 func (l lines) insert(s state) (spot, state) {
-	if s.escape > 0 || s.word != "" {
+	if s.escape > 0 || s.word != "" || s.stack != "" {
 		return nowhere, s
 	}
 	next := s

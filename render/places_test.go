@@ -50,13 +50,19 @@ func fragments(f Format) (pieces []string, read func(string) (any, error)) {
 			return v, err
 		}
 	case Dotenv:
-		return append(always, "\nK=", "export ", "$", "${", "}", "\nK='", "\nK=\"", " #"), func(s string) (any, error) { return compose.Parse(strings.NewReader(s)) }
+		return append(always, "\nK=", "export ", "$", "${", "}", "\"${A:-", "\nK=\"$A", "\nK='", "\nK=\"", " #"), func(s string) (any, error) { return compose.Parse(strings.NewReader(s)) }
 	case SystemdEnvironment:
 		return append(always, "\nK=", ";", "$", "\\\n", "\nK='", "\nK=\""), func(s string) (any, error) { return environmentFile(s) }
 	case INI:
 		return append(always, "\nk=", "[s]\n", "[s]\nk: ", ";", "%%", "%(x)s", "\n k", "\n  "), func(s string) (any, error) { return iniFile(s) }
 	case Pgpass:
-		return append(always, "::::", ":", "\n#", "a:b:c:d:"), func(s string) (any, error) { return pgpassFile(s) }
+		return append(always, "::::", ":", "\n#", "a:b:c:d:"), func(s string) (any, error) {
+			all := []any{}
+			for _, fields := range pgpassFile(s) {
+				all = append(all, fields)
+			}
+			return all, nil
+		}
 	case MyCnf:
 		return append(always, "\nk=", "[c]\n", "\n[c]\nk='", "\nk=\"", "!include ", ";", "\\n"), certain(readMyCnf)
 	case Shell:

@@ -15,6 +15,9 @@ const (
 // return belongs to the line break after it.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
+// isNameByte reports whether c may be in the name of a variable.
+func isNameByte(c byte) bool { return strings.IndexByte(letters+digits+"_", c) >= 0 }
+
 // isPlain reports whether text means itself without quotation marks in all
 // formats that have them.
 func isPlain(text string) bool {

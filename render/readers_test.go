@@ -418,40 +418,38 @@ func readShell(t *testing.T, file string) reads {
 }
 
 func readPgpass(t *testing.T, file string) reads {
-	got, err := pgpassFile(file)
-	if err != nil {
-		t.Fatal(err)
+	got := reads{}
+	for _, fields := range pgpassFile(file) {
+		if len(fields) != 5 {
+			t.Fatalf("got %d fields", len(fields))
+		}
+		got[fields[0].(string)] = fields[4].(string) //nolint:forcetypeassert // they are
 	}
 	return got
 }
 
 // pgpassFile follows "The Password File" of PostgreSQL's manual.
-func pgpassFile(file string) (reads, error) {
-	got := reads{}
+func pgpassFile(file string) (all [][]any) {
 	for line := range strings.Lines(file) {
 		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "#") || line == "" {
 			continue
 		}
-		fields := []string{""}
+		fields, last := []any{}, ""
 		for i := 0; i < len(line); i++ {
-			last := &fields[len(fields)-1]
 			switch {
 			case line[i] == '\\' && i+1 < len(line):
 				i++
-				*last += line[i : i+1]
+				last += line[i : i+1]
 			case line[i] == ':':
-				fields = append(fields, "")
+				fields, last = append(fields, last), ""
 			default:
-				*last += line[i : i+1]
+				last += line[i : i+1]
 			}
 		}
-		if len(fields) != 5 {
-			return nil, fmt.Errorf("%d fields", len(fields))
-		}
-		got[fields[0]] = fields[4]
+		all = append(all, append(fields, last))
 	}
-	return got, nil
+	return all
 }
 
 func readINI(t *testing.T, file string) reads {

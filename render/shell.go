@@ -20,8 +20,11 @@ func shellStep(s state, c byte) state {
 	switch {
 	case s.escape > 0:
 		s.escape = 0
-		if s.mode == atWord && c != '\n' {
-			s.mode = inWord
+		if c != '\n' { // that is as if it were not there
+			s.word = ""
+			if s.mode == atWord {
+				s.mode = inWord
+			}
 		}
 		return s
 	case s.mode == inHere:
@@ -33,7 +36,7 @@ func shellStep(s state, c byte) state {
 	case s.mode == inSingle && c != '\'':
 		return s
 	case c == '\\':
-		s.escape, s.word, s.inserted = 1, "", false
+		s.escape, s.inserted = 1, false
 		return s
 	case s.mode == inSingle, s.mode == inANSI:
 		if c == '\'' {
@@ -70,6 +73,8 @@ func shellSubstitution(s state, before string, c byte) (state, bool) {
 		if s.mode == atWord {
 			s.mode = inWord
 		}
+	case before == "$" && isNameByte(c) && s.mode == inDouble:
+		s.word = "$" // what is inserted would become part of the name
 	case before == "$" && c == '{':
 		s.stack, s.mode = s.stack+"}"+around, inWord
 	case before == "$" && c == '(', end != "" && end[0] == ')' && c == '(' && s.mode != inDouble:

@@ -75,7 +75,7 @@ func (s state) where() string {
 	case s.awaiting:
 		return "on a line that not all branches or turns have begun"
 	case s.word == "$":
-		return "right after a $"
+		return "right after a $ or the name of a variable"
 	case s.escape > 0 && s.mode == inSingle:
 		return "right after a quotation mark"
 	case s.escape > 0:

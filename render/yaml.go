@@ -94,6 +94,9 @@ func yamlNewLine(s state) state {
 	if s.mode == atLine || (s.mode == inText || s.mode == afterBlank) && !s.isMarker() {
 		next.parent = s.parent
 	}
+	if s.mode == inKey || s.mode == inDash && s.word == "?" {
+		next.parent = s.indent
+	}
 	return next
 }
 
@@ -150,7 +153,7 @@ func yamlNode(s state, c byte) state {
 	case '!', '&':
 		s.mode = inTag
 	case ':':
-		s.mode = afterColon
+		s.mode, s.word = afterColon, " "
 	default:
 		s.word = string(c)
 		if s.mode == atValue {
@@ -172,7 +175,7 @@ func yamlBare(s state, c byte) state {
 		s.mode = inText
 		return s.failed(besideValue)
 	case c == ':':
-		s.mode = afterColon
+		s.mode, s.word = afterColon, " "
 	case isBlank(c) && s.isMarker():
 		s.parent, s.mode, s.word = -1, atValue, ""
 	case isBlank(c):

@@ -113,10 +113,9 @@ func newRoot(s streams) *cobra.Command {
 	flags.StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error (default the configuration's)")
 	root.AddCommand(
 		newRun(o), newOnce(o), newCheck(o), newStatus(o), newRefresh(o), newWait(o),
-		newCredentials(o), newEnv(o), newRetry(o), newHistory(o), newLab(o), newDemo(o), newVersion(o),
+		newCredentials(o), newEnv(o), newPlan(o), newRetry(o), newHistory(o), newLab(o), newDemo(o), newVersion(o),
 	)
 	for name, short := range map[string]string{
-		"plan":   "Show which files would change",
 		"policy": "Print what IAM and EventBridge need",
 		"cost":   "Print what a configuration costs",
 		"exec":   "Run a command with an app's secrets in its environment",

@@ -61,7 +61,12 @@ func hideMemory() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // tellSystemd sends a state to the service manager, if one started us. What
 // it does not take is lost on it alone.
-func tellSystemd(state string) { _, _ = daemon.SdNotify(false, state) }
+func tellSystemd(state string) {
+	if state == "RELOADING=1" {
+		state += "\n" + daemon.SdNotifyMonotonicUsec() // systemd wants the clock in the same datagram
+	}
+	_, _ = daemon.SdNotify(false, state)
+}
 
 func newOnce(o *options) *cobra.Command {
 	var silent bool

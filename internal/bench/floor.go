@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"outrider/signer"
+	"outrider/signer/source"
 )
 
 // job is what the floor does: the session, calls, writes, syncs and renames

@@ -115,7 +115,6 @@ type App struct {
 	LongestWait time.Duration // default 30s
 	Splay       time.Duration
 	MaxStale    time.Duration // 0: no limit; default 24h
-	OnDenied    string        // keep or remove
 	Allow       Allow
 }
 

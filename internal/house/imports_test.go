@@ -31,27 +31,29 @@ func rooms() map[string][]string {
 		xcrypto        = "golang.org/x/crypto"
 		pkcs12         = "software.sslmate.com/src/go-pkcs12"
 		gotpm          = "github.com/google/go-tpm"
+		sts            = "github.com/aws/aws-sdk-go-v2/service/sts"
+		shell          = "mvdan.cc/sh/v3"
 		gospiffe       = "github.com/spiffe/go-spiffe/v2"
 		grpc           = "google.golang.org/grpc"
 	)
 	return map[string][]string{
-		"agent":                  {"deliver", "internal/config", "internal/watch", "refresher", "render", "secret", "serve", "session", "signer", "store", aws, xsync, xsys},
+		"agent":                  {"deliver", "internal/config", "internal/credfile", "internal/watch", "refresher", "render", "secret", "serve", "session", "signer", "signer/source", "store", "verify", aws, xsync, xsys},
 		"awslab":                 {},
-		"cmd/outrider":           {"agent", "awslab", "internal/config", "internal/harden", "secret", "serve", cobra, systemd, xsync, xsys},
-		"deliver":                {"secret", dbus, xsys},
-		"internal/bench":         {"signer", xsys},
+		"cmd/outrider":           {"agent", "awslab", "deliver", "internal/config", "secret", "serve", cobra, systemd, xsync, xsys},
+		"deliver":                {"internal/child", "secret", dbus, xsys},
+		"internal/bench":         {"signer/source", xsys},
 		"internal/child":         {xsys},
 		"internal/config":        {"secret", xsys, yaml},
-		"internal/harden":        {xsys},
+		"internal/credfile":      {"secret"},
 		"internal/house":         {},
 		"internal/mariadbtest":   {mysql, xsys},
 		"internal/pkitest":       {gospiffe, grpc},
 		"internal/watch":         {fsnotify},
 		"refresher":              {},
-		"render":                 {"secret", mergo, sprig, toml, yaml},
+		"render":                 {"secret", mergo, sprig, toml, yaml, shell},
 		"secret":                 {},
 		"serve":                  {"secret", xsys},
-		"session":                {"secret", "signer", aws, rolesanywhere, smithy},
+		"session":                {"secret", "signer", aws, sts, rolesanywhere, smithy},
 		"signer":                 {"secret", pkcs12, xcrypto},
 		"signer/internal/device": {"secret"},
 		"signer/pkcs11":          {"signer/internal/device"}, // and a binding, in the build with PKCS#11
