@@ -5,13 +5,16 @@ FUZZTIME ?= 10s
 tool := go tool -modfile=tools/go.mod
 
 .NOTPARALLEL:
-.PHONY: help build demo test check format vet lint vuln cross size fmt fuzz bench clean
+.PHONY: help build build-pkcs11 demo test check format vet lint vuln cross size fmt fuzz bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the static binary, bin/outrider
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outrider ./cmd/outrider
+
+build-pkcs11: ## build the binary that can load a PKCS#11 module, bin/outrider-pkcs11; needs a C compiler
+	CGO_ENABLED=1 go build -tags pkcs11 -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/outrider-pkcs11 ./cmd/outrider
 
 demo: build ## run the guided demonstration; needs only Go and make
 	bin/outrider demo

@@ -87,12 +87,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer held.release()
-	state, err := a.openState(w.config.State)
-	if err != nil {
-		return err
-	}
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.worlds(running, group, state) })
+	group.Go(func() error { return a.worlds(running, group, held.state) })
 	group.Go(func() error { return a.readiness(running) })
 	if path := w.config.Listen.Admin; path != "" {
 		group.Go(func() error { return a.admin(running, path) })
@@ -193,12 +189,6 @@ func (a *Agent) worlds(ctx context.Context, group *errgroup.Group, state *delive
 		a.tellNews()
 		a.o.Log.Info("configuration reloaded", "apps", len(next.apps))
 	}
-}
-
-// openState opens what the state folder remembers.
-func (a *Agent) openState(dir string) (*deliver.State, error) {
-	a.host.gate.restore(dir)
-	return deliver.OpenState(dir)
 }
 
 // admin serves the admin socket, and tries on while it cannot.

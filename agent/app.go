@@ -35,8 +35,8 @@ type app struct {
 
 // newApp parses the app's templates, every mistake in which it returns. It
 // starts nothing.
-func newApp(c config.App, r *role, g *gate, o Options) (*app, error) {
-	a := &app{App: c, o: o, log: o.Log, role: r, gate: g, standing: newStanding(), news: func() {}}
+func newApp(c config.App, r *role, h *host, o Options) (*app, error) {
+	a := &app{App: c, o: o, log: o.Log, role: r, gate: &h.gate, standing: h.standing(c.Name), news: func() {}}
 	a.loop = refresher.Loop{Look: a.look, Asleep: true, Roll: o.Roll}
 	var parsing, checking, ruling error
 	a.templates, parsing = parse(c)

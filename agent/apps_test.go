@@ -331,6 +331,14 @@ func TestReloadKeepsTheSessionAndWhatAppsHaveReached(t *testing.T) {
 		if got := h.read("one"); got != "3\n" {
 			t.Error("an app that left the configuration lost its file")
 		}
+		if err := a.Reload(t.Context(), loaded(h.config(time.Minute, h.app("one", "a")))); err != nil {
+			t.Fatal(err)
+		}
+		h.put("a", "4")
+		time.Sleep(2 * time.Minute)
+		if got := a.Status(serve.Self()).Apps["one"].Generation; got != 3 || h.read("one") != "4\n" {
+			t.Errorf("an app that came back is at generation %d, want its own third", got)
+		}
 	})
 }
 

@@ -12,12 +12,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"outrider/deliver"
 	"outrider/refresher"
 )
 
-// lock is the state folder, held for this process alone.
+// lock is the state folder, held for this process alone, and what it
+// remembers.
 type lock struct {
-	file *os.File
+	file  *os.File
+	state *deliver.State
 }
 
 // BusyError says that another process works on the same state.
@@ -37,7 +40,7 @@ func (e *BusyError) Error() string {
 func (a *Agent) holdState(ctx context.Context, state string) (*lock, error) {
 	var was error
 	for failures := 1; ; failures++ {
-		held, err := takeLock(state)
+		held, err := a.open(state)
 		var busy *BusyError
 		if err == nil || errors.As(err, &busy) {
 			return held, err
@@ -54,6 +57,20 @@ func (a *Agent) holdState(ctx context.Context, state string) (*lock, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// open locks the state folder and opens what it remembers.
+func (a *Agent) open(dir string) (*lock, error) {
+	held, err := takeLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	if held.state, err = deliver.OpenState(dir); err != nil {
+		held.release()
+		return nil, err
+	}
+	a.host.gate.restore(dir)
+	return held, nil
 }
 
 // takeLock makes the folder if its parent is there, and locks it.
@@ -83,7 +100,12 @@ func takeLock(state string) (*lock, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return &lock{file}, nil
+	return &lock{file: file}, nil
 }
 
-func (l *lock) release() { _ = l.file.Close() }
+func (l *lock) release() {
+	if l.state != nil {
+		_ = l.state.Close()
+	}
+	_ = l.file.Close()
+}

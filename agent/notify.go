@@ -47,7 +47,7 @@ func (n *notifier) current() *app {
 func (n *notifier) notify(ctx context.Context) error {
 	a := n.current()
 	ledger := a.standing.opened()
-	if ledger == nil {
+	if ledger == nil || a.standing.now().gone {
 		return nil
 	}
 	if err := n.hold(ctx, a, ledger); err != nil {

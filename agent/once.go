@@ -22,17 +22,13 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 	if err != nil {
 		return err
 	}
-	held, err := takeLock(w.config.State)
+	held, err := a.open(w.config.State)
 	if err != nil {
 		return err
 	}
 	defer held.release()
-	state, err := a.openState(w.config.State)
-	if err != nil {
-		return err
-	}
 	for _, app := range apps {
-		app.state = state
+		app.state = held.state
 	}
 	return w.opened(ctx, rolesOf(apps), func(ctx context.Context, beside *errgroup.Group) error {
 		for _, r := range rolesOf(apps) {

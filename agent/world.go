@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,23 @@ type host struct {
 	devices source.Devices  // that keep keys; one caller at a time uses each
 	gate    gate            // apps may share a database
 	local   local           // tokens last as long as the process
+
+	mu        sync.Mutex
+	standings map[string]*standing // of every app that there has ever been
+}
+
+// standing returns how the app of that name stands. One that a reload takes
+// out of the configuration, and another puts back, is the same.
+func (h *host) standing(name string) *standing {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.standings == nil {
+		h.standings = map[string]*standing{}
+	}
+	if h.standings[name] == nil {
+		h.standings[name] = newStanding()
+	}
+	return h.standings[name]
 }
 
 // world is everything that one configuration asks for.
@@ -58,7 +76,7 @@ func build(c *config.Config, h *host, o Options) (*world, error) {
 		w.roles[name] = newRole(r, w.identities[r.Identity], h, c.Watch.Interval, o)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
-		a, err := newApp(c.Apps[name], w.roles[c.Apps[name].Role], &h.gate, o)
+		a, err := newApp(c.Apps[name], w.roles[c.Apps[name].Role], h, o)
 		if err != nil {
 			mistakes = append(mistakes, err)
 		}
@@ -136,9 +154,7 @@ func (w *world) adopt(old *world) {
 	}
 	for name, a := range w.apps {
 		a.role = w.roles[a.App.Role]
-		if before, ok := old.apps[name]; ok {
-			a.inherit(before)
-		}
+		a.inherit()
 	}
 	for name, before := range old.apps {
 		if _, stays := w.apps[name]; !stays {
@@ -148,11 +164,10 @@ func (w *world) adopt(old *world) {
 	w.wire()
 }
 
-// inherit takes over how an app of the same name stands. What was owed to
+// inherit goes on from where an app of the same name stands. What was owed to
 // other targets than before is owed to the new ones, from the first on.
-func (a *app) inherit(before *app) {
-	a.standing = before.standing
-	a.standing.change(func(p *progress) { p.here = false })
+func (a *app) inherit() {
+	a.standing.change(func(p *progress) { p.here, p.gone = false, false })
 	if ledger := a.standing.opened(); ledger != nil {
 		ledger.Retarget(a.targets())
 	}

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"outrider/signer/source"
+	"outrider/signer"
 )
 
 // job is what the floor does: the session, calls, writes, syncs and renames
@@ -69,7 +69,13 @@ func runFloor(ctx context.Context, path, socket string) error {
 // open makes the session.
 func (j *job) open(ctx context.Context) (*caller, error) {
 	s := j.Setup
-	id, err := source.Source{Certificate: s.Certificate, PrivateKey: s.PrivateKey}.Load(context.Background(), new(source.Devices))
+	// Not package source: the devices that it knows are no part of the floor.
+	certificate, err := os.ReadFile(s.Certificate)
+	key, keyErr := os.ReadFile(s.PrivateKey)
+	if err = errors.Join(err, keyErr); err != nil {
+		return nil, err
+	}
+	id, err := signer.Parse(certificate, nil, key)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func rooms() map[string][]string {
 		"awslab":                 {},
 		"cmd/outrider":           {"agent", "awslab", "deliver", "internal/config", "secret", "serve", cobra, systemd, xsync, xsys},
 		"deliver":                {"internal/child", "secret", dbus, xsys},
-		"internal/bench":         {"signer/source", xsys},
+		"internal/bench":         {"signer", xsys},
 		"internal/child":         {xsys},
 		"internal/config":        {"secret", xsys, yaml},
 		"internal/credfile":      {"secret"},

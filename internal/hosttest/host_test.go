@@ -1,0 +1,372 @@
+package hosttest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"outrider/awslab"
+	"outrider/internal/pkitest"
+	"outrider/secret"
+	"outrider/serve"
+	"outrider/signer"
+)
+
+// password is in no certificate's name, so that it stands nowhere by chance.
+const password = "correct-horse-4711"
+
+// host is a machine with outrider's files on it, and the AWS that it asks.
+// What was said on it, logs included, must at the end show no secret.
+type host struct {
+	t        *testing.T
+	dir      string
+	lab      *awslab.Lab
+	ca       pkitest.Authority // the lab's trust anchor
+	endpoint string
+	binary   string
+	env      []string
+
+	said syncBuffer
+
+	mu       sync.Mutex
+	canaries map[string]string // what each secret is, by its value
+}
+
+// syncBuffer is written and read at once.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newHost returns a host with the static binary, and a certificate and key of
+// its own in host.pem and host.key.
+func newHost(t *testing.T, o awslab.Options) *host {
+	t.Helper()
+	lab, err := awslab.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A socket's path is short: the test's own folder may not be.
+	dir, err := os.MkdirTemp("", "host-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(lab)
+	h := &host{t: t, dir: dir, lab: lab, ca: authority(t, lab), endpoint: server.URL, canaries: map[string]string{password: "the password"}}
+	t.Cleanup(func() {
+		server.Close()
+		h.checkSaid()
+		_ = os.RemoveAll(dir)
+	})
+	if h.binary, err = static(); err != nil {
+		t.Fatal(err)
+	}
+	h.env = []string{"PATH=/usr/bin:/bin", "HOME=" + dir, "LANG=C.UTF-8", "AWS_ENDPOINT_URL=" + server.URL, "OUTRIDER_CONFIG=" + h.path("outrider.yaml")}
+	leaf := h.ca.Leaf(t, pkitest.Options{})
+	h.write("host.pem", leaf.Certificate)
+	h.write("host.key", leaf.PrivateKey)
+	h.write("pass", []byte(password+"\n"))
+	return h
+}
+
+// authority returns the lab's own, to issue from.
+func authority(t *testing.T, lab *awslab.Lab) pkitest.Authority {
+	t.Helper()
+	block, _ := pem.Decode(lab.CACertificatePEM())
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := lab.CAKeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := signer.Part{Data: text}.PrivateKey(secret.Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pkitest.Authority{Certificate: certificate, Key: key}
+}
+
+// canary is a secret that nothing may say.
+func (h *host) canary(what, value string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if value != "" {
+		h.canaries[value] = what
+	}
+}
+
+func (h *host) checkSaid() {
+	said := h.said.String()
+	if strings.Contains(said, "goroutine ") {
+		h.t.Errorf("something crashed:\n%s", said)
+	}
+	for value, what := range h.canaries {
+		if strings.Contains(said, value) {
+			h.t.Errorf("%s was said", what)
+		}
+	}
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+// write replaces a file of the host by a rename, as renewals do.
+func (h *host) write(name string, content []byte) {
+	h.t.Helper()
+	path := h.path(name)
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) read(name string) string {
+	h.t.Helper()
+	content, err := os.ReadFile(h.path(name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(content)
+}
+
+// configure writes outrider.yaml. ${LAB} in it are the keys of a role at the
+// lab.
+func (h *host) configure(text string) {
+	h.t.Helper()
+	s := h.lab.Setup()
+	role := fmt.Sprintf("region: %s, trust_anchor: %q, profile: %q, role: %q", s.Region, s.TrustAnchor, s.Profile, s.Role)
+	text = strings.NewReplacer("${LAB}", role, "${DIR}", h.dir).Replace(text)
+	h.write("outrider.yaml", []byte("version: 1\nstate: state\n"+text))
+}
+
+// run runs one outrider command.
+func (h *host) run(args ...string) (stdout, stderr string, code int) {
+	h.t.Helper()
+	cmd := exec.CommandContext(h.t.Context(), h.binary, args...)
+	cmd.Env, cmd.Dir = h.env, h.dir
+	var out, failure bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &failure
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || !exit.Exited()) {
+		h.t.Fatalf("outrider %q: %v", args, err)
+	}
+	h.said.Write(failure.Bytes())
+	if len(args) == 0 || !slices.Contains(args, "credentials") || cmd.ProcessState.ExitCode() != 0 {
+		h.said.Write(out.Bytes())
+	}
+	return out.String(), failure.String(), cmd.ProcessState.ExitCode()
+}
+
+// must runs a command that must do its work, and returns what it prints.
+func (h *host) must(args ...string) string {
+	h.t.Helper()
+	out, failure, code := h.run(args...)
+	if code != 0 {
+		h.t.Fatalf("outrider %q ended with %d: %s", args, code, failure)
+	}
+	return out
+}
+
+// sidecar is an `outrider run`.
+type sidecar struct {
+	h    *host
+	cmd  *exec.Cmd
+	log  syncBuffer
+	done chan struct{} // closed when it has ended
+}
+
+// start runs a sidecar that logs all it can, until the test ends or stop.
+func (h *host) start(args ...string) *sidecar {
+	h.t.Helper()
+	s := &sidecar{h: h, done: make(chan struct{})}
+	s.cmd = exec.Command(h.binary, append([]string{"run", "--log-level", "debug"}, args...)...)
+	s.cmd.Env, s.cmd.Dir = h.env, h.dir
+	s.cmd.Stderr = io.MultiWriter(&s.log, &h.said)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.done)
+	}()
+	h.t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// stop ends the sidecar, which must end well, and returns what it logged.
+func (s *sidecar) stop() string {
+	s.h.t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.done
+		s.h.t.Error("the sidecar did not end within ten seconds of SIGTERM")
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		s.h.t.Errorf("the sidecar ended with %v:\n%s", s.cmd.ProcessState, s.log.String())
+	}
+	return s.log.String()
+}
+
+// status asks the running sidecar.
+func (h *host) status() (serve.Status, error) {
+	return serve.Client{Path: h.path("outrider.sock")}.Status(h.t.Context())
+}
+
+// await waits until the roles have a session each.
+func (h *host) await(roles ...string) {
+	h.t.Helper()
+	eventually(h.t, "sessions", func() error {
+		s, err := h.status()
+		for _, name := range roles {
+			if err == nil && s.Roles[name].AccessKeyID == "" {
+				err = fmt.Errorf("role %s has none: %s", name, s.Roles[name].Error)
+			}
+		}
+		return err
+	})
+}
+
+// eventually waits for 30 s at most until check has nothing to say.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30s: %v", what, err)
+		}
+	}
+}
+
+// keys are a session as a client gets it. Token is SessionToken in what
+// credential_process prints.
+type keys struct {
+	AccessKeyID     string `json:"AccessKeyId"`
+	SecretAccessKey string
+	Token           string
+	SessionToken    string
+	Expiration      time.Time
+}
+
+// parse reads an answer, whose secrets nothing may say from now on.
+func (h *host) parse(body []byte) (keys, error) {
+	var k keys
+	if err := json.Unmarshal(body, &k); err != nil {
+		return k, err
+	}
+	k.Token += k.SessionToken
+	if k.AccessKeyID == "" || k.SecretAccessKey == "" || k.Token == "" {
+		return k, errors.New("the session is not whole")
+	}
+	if !time.Now().Before(k.Expiration) {
+		return k, fmt.Errorf("the session ended at %s", k.Expiration)
+	}
+	h.canary("a secret access key", k.SecretAccessKey)
+	h.canary("a session token", k.Token)
+	return k, nil
+}
+
+// credentials runs `outrider credentials` and returns the session.
+func (h *host) credentials(role string) keys {
+	h.t.Helper()
+	k, err := h.parse([]byte(h.must("credentials", role)))
+	if err != nil {
+		h.t.Fatalf("outrider credentials %s: %v", role, err)
+	}
+	return k
+}
+
+// caller asks AWS whose the keys are. The ARN ends in the hexadecimal serial
+// number of the certificate that opened the session.
+func (h *host) caller(k keys) (string, error) {
+	body := "Action=GetCallerIdentity&Version=2011-06-15"
+	r, err := http.NewRequest(http.MethodPost, h.endpoint+"/", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	sum := sha256.Sum256([]byte(body))
+	c := aws.Credentials{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.Token}
+	if err := v4.NewSigner().SignHTTP(h.t.Context(), c, r, hex.EncodeToString(sum[:]), "sts", h.lab.Setup().Region, time.Now()); err != nil {
+		return "", err
+	}
+	res, err := h.lab.RoundTripper().RoundTrip(r)
+	if err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("GetCallerIdentity: %s: %s: %w", res.Status, answer, err)
+	}
+	var id struct {
+		ARN string `xml:"GetCallerIdentityResult>Arn"`
+	}
+	return id.ARN, xml.Unmarshal(answer, &id)
+}
+
+// openedBy checks that the role's session was opened by the certificate.
+func (h *host) openedBy(role string, c *x509.Certificate) error {
+	arn, err := h.caller(h.credentials(role))
+	if err == nil && !strings.HasSuffix(arn, "/"+hexSerial(c)) {
+		err = fmt.Errorf("role %s: the session is %s, not of the certificate %s", role, arn, hexSerial(c))
+	}
+	return err
+}
+
+func hexSerial(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
+
+// free returns an address on which nobody listens.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
