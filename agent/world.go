@@ -152,7 +152,7 @@ func (w *world) adopt(old *world) {
 			w.roles[name] = before
 		}
 	}
-	for name, a := range w.apps {
+	for _, a := range w.apps {
 		a.role = w.roles[a.App.Role]
 		a.inherit()
 	}
