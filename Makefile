@@ -50,7 +50,7 @@ fuzz: ## fuzz each target for FUZZTIME (10s); no part of check, whose outcome mu
 	scripts/fuzz $(FUZZTIME)
 
 bench: build ## measure what docs/performance.md tells
-	scripts/bench
+	scripts/bench $(BENCHFLAGS)
 
 clean: ## remove what the other targets made
 	rm -rf bin dist

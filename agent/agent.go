@@ -87,6 +87,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer held.release()
+	defer a.host.close()
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.worlds(running, group, held.state) })
 	group.Go(func() error { return a.readiness(running) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -216,8 +217,17 @@ func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64,
 		a.log.Warn("delivered with a reservation", "app", a.Name, "error", note)
 	}
 	if generation > 0 {
-		a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", changed)
+		a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", few(changed))
 	}
+}
+
+// few returns the first of many names, and how many more there are.
+func few(names []string) []string {
+	const most = 5
+	if len(names) <= most {
+		return names
+	}
+	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
 }
 
 // settle records how a look ended, logs what changed by it, and releases who

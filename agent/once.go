@@ -27,6 +27,7 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 		return err
 	}
 	defer held.release()
+	defer a.host.close()
 	for _, app := range apps {
 		app.state = held.state
 	}

@@ -15,30 +15,39 @@ const (
 	// extension is how much longer the service manager is asked to wait each
 	// time that a start is not over yet; it is asked again well before that.
 	extension = 30 * time.Second
+	// pace is the least time between two lines of status, which take a walk
+	// over all apps: a start of a thousand brings a thousand pieces of news.
+	pace = time.Second
 )
 
 // readiness sends READY once every app's files are usable, or patience has
 // run out, and keeps the one-line status before and after that.
 func (a *Agent) readiness(ctx context.Context) error {
 	deadline := time.Now().Add(patience)
-	status := ""
-	var tick <-chan time.Time // nil once READY was sent
-	for ready := false; ; {
-		waiting, failing := a.standings()
-		if now := a.summary(failing); now != status {
-			status = now
-			a.o.Notify("STATUS=" + status)
-		}
-		switch left := time.Until(deadline); {
-		case ready:
-		case len(waiting) == 0 || left <= 0:
+	ready, status, said := false, "", time.Time{}
+	for {
+		now := time.Now()
+		if !ready && (a.allUsable(now) || !now.Before(deadline)) {
+			waiting, _ := a.standings()
 			a.o.Log.Info("ready", "not_current", waiting)
 			a.o.Notify("READY=1")
 			close(a.ready)
-			ready, tick = true, nil
-		default:
-			a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
-			tick = time.After(min(extension/3, left))
+			ready, said = true, time.Time{}
+		}
+		var tick <-chan time.Time
+		if wait := said.Add(pace).Sub(now); wait > 0 {
+			tick = time.After(wait)
+		} else {
+			said = now
+			_, failing := a.standings()
+			if now := a.summary(failing); now != status {
+				status = now
+				a.o.Notify("STATUS=" + status)
+			}
+			if !ready {
+				a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
+				tick = time.After(min(extension/3, deadline.Sub(now)))
+			}
 		}
 		select {
 		case <-a.news:
@@ -47,6 +56,17 @@ func (a *Agent) readiness(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// allUsable is what is asked after each look, and so stops at the first app
+// of which it is not true.
+func (a *Agent) allUsable(now time.Time) bool {
+	for _, app := range a.current().apps {
+		if p := app.standing.now(); !p.usable(now, app.MaxStale) {
+			return false
+		}
+	}
+	return true
 }
 
 // standings returns the names of the apps whose files an application must not

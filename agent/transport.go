@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -15,11 +17,33 @@ import (
 // the system's roots and those in bundle, which is read when it is first
 // needed and again when it has changed. An empty bundle adds none.
 func newTransport(bundle string) http.RoundTripper {
-	t := baseTransport()
 	if bundle == "" {
-		return t
+		return inMemory{baseTransport()}
 	}
-	return &bundled{path: bundle}
+	return inMemory{&bundled{path: bundle}}
+}
+
+// inMemory sends the body of each request from memory. The SDK closes its own
+// as soon as an answer begins, and from then on that body ends a WriteTo with
+// EOF; a transport that has still to see it end takes that for a failed write
+// and closes the connection under the answer. One that is known to be in
+// memory also leaves in one packet with its header.
+//
+// Source: https://github.com/aws/aws-sdk-go-v2/issues/1825
+type inMemory struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		return m.next.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err = errors.Join(err, r.Body.Close()); err != nil {
+		return nil, fmt.Errorf("request body: %w", err)
+	}
+	r = r.WithContext(r.Context()) // a copy: the caller's stays as it is
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return m.next.RoundTrip(r)
 }
 
 func baseTransport() *http.Transport {

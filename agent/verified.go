@@ -220,7 +220,7 @@ func (a *app) previousWorks(ctx context.Context, versions deliver.Versions) erro
 	}
 	snapshot, err := a.role.store.Get(ctx, refs, time.Now(), secret.Snapshot{})
 	if err != nil {
-		return nil // nothing says that they are refused
+		return nil //nolint:nilerr // nothing says that they are refused
 	}
 	for _, rule := range a.rules {
 		trial := verify.Trial{App: a.Name, Generation: a.standing.delivered().Generation + 1, Snapshot: snapshot, Now: time.Now()}

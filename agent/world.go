@@ -44,6 +44,17 @@ func (h *host) standing(name string) *standing {
 	return h.standings[name]
 }
 
+// close closes what the standings remember; what is owed stays owed.
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.standings {
+		if ledger := s.opened(); ledger != nil {
+			_ = ledger.Close()
+		}
+	}
+}
+
 // world is everything that one configuration asks for.
 type world struct {
 	config     *config.Config

@@ -2,12 +2,14 @@ package deliver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,9 +28,11 @@ func BenchmarkCommit(b *testing.B) {
 		for _, count := range []int{1, 3, 20, 1000} {
 			b.Run(fmt.Sprintf("%s/%d/deliver", place.name, count), func(b *testing.B) {
 				work := newBench(b, place.files, place.state, count)
+				work.told = 0
 				for b.Loop() {
 					work.deliver(b)
 				}
+				b.ReportMetric(float64(work.told.Nanoseconds())/float64(b.N), "ns/signal")
 			})
 			b.Run(fmt.Sprintf("%s/%d/floor", place.name, count), func(b *testing.B) {
 				work := newBench(b, place.files, place.state, count)
@@ -54,6 +58,7 @@ type bench struct {
 	n      int // versions so far
 	ledger *Ledger
 	pid    int
+	told   time.Duration // from a version in hand to the signal sent
 
 	stage, folder, journal *os.File // of the floor
 }
@@ -76,7 +81,7 @@ func newBench(b *testing.B, files, state string, count int) *bench {
 		b.Fatal(err)
 	}
 	w := &bench{dir: dir, count: count, pid: app.Process.Pid}
-	if w.ledger, err = openLedger(stateDir, Signal{Signal: syscall.SIGHUP, PIDFile: pidFile}); err != nil {
+	if w.ledger, err = openLedger(stateDir, &timed{Signal{Signal: syscall.SIGHUP, PIDFile: pidFile}, time.Time{}}); err != nil {
 		b.Fatal(err)
 	}
 	w.deliver(b) // the folders are there from then on
@@ -111,9 +116,23 @@ func (w *bench) files() []File {
 	return files
 }
 
+// timed is a signal that knows when it was sent.
+type timed struct {
+	Signal
+	at time.Time
+}
+
+// Notify implements Target.
+func (s *timed) Notify(ctx context.Context, n Notification) (Outcome, error) {
+	outcome, err := s.Signal.Notify(ctx, n)
+	s.at = time.Now()
+	return outcome, err
+}
+
 // deliver takes a version all the way.
 func (w *bench) deliver(b *testing.B) {
 	b.Helper()
+	begun := time.Now()
 	staged, err := w.ledger.Stage(w.files())
 	if err != nil {
 		b.Fatal(err)
@@ -123,6 +142,9 @@ func (w *bench) deliver(b *testing.B) {
 	}
 	if results, err := w.ledger.Deliver(b.Context()); err != nil || len(results) > 0 && results[0].Outcome != Delivered {
 		b.Fatal(results, err)
+	}
+	if target, ok := w.ledger.targets[0].(*timed); ok {
+		w.told += target.at.Sub(begun)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			root := inMemory(t)
+			root := memory(t)
 			if err := s.begin(root); err != nil {
 				t.Fatal(err)
 			}

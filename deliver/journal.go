@@ -170,7 +170,7 @@ func (s *State) openJournal(name string) (journal, []record, bool, error) {
 		err = j.file.Truncate(end)
 	}
 	if err == nil && end == 0 {
-		err = s.dir.Sync() // it may be new
+		err = s.syncNames() // it may be new
 	}
 	if err != nil {
 		return journal{}, nil, false, errors.Join(err, j.file.Close())

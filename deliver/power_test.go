@@ -293,7 +293,7 @@ func TestPowerLoss(t *testing.T) {
 	needRoot(t)
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {
-			root := inMemory(t)
+			root := memory(t)
 			if err := s.begin(root); err != nil {
 				t.Fatal(err)
 			}
@@ -383,9 +383,9 @@ func (s story) survives(root string, past []effect) error {
 	return nil
 }
 
-// inMemory returns a folder of the test's own on a file system in memory,
+// memory returns a folder of the test's own on a file system in memory,
 // where nothing waits for a disk, or else on any.
-func inMemory(t *testing.T) string {
+func memory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "deliver-") //nolint:usetesting // on purpose elsewhere
 	if err != nil {

@@ -299,7 +299,7 @@ func (s *Staged) fill(now standing) error {
 		return err
 	}
 	s.between()
-	parallel(len(s.changes), func(i int) {
+	parallel(len(s.changes), inMemory(s.changes[0].from), func(i int) {
 		if err := s.changes[i].stage(s); err != nil {
 			errs[i] = &FileError{s.changes[i].file.Destination, err}
 		}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +22,28 @@ type State struct {
 	dir  *os.File
 	key  []byte
 	step func() // called between any two steps, by tests that end the process there; nil: not
+
+	made    atomic.Uint64 // entries of the folder made so far
+	syncing sync.Mutex
+	synced  uint64 // of them on disk
+}
+
+// syncNames makes an entry of the folder durable that was made before the
+// call. Apps that start together share a sync: each its own would be a queue
+// for one folder.
+func (s *State) syncNames() error {
+	mine := s.made.Add(1)
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.synced >= mine {
+		return nil
+	}
+	all := s.made.Load()
+	if err := s.dir.Sync(); err != nil {
+		return err
+	}
+	s.synced = all
+	return nil
 }
 
 // OpenState opens the folder, which must be there and closed to writers other

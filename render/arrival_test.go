@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -260,7 +261,7 @@ func passwords() []string {
 		"\xff", "a\xffb", "\xc3", "{{ .x }}", "}}", "{", "[a]", "<", ">", "&", "&amp;", "]]>", "<!--", "-->", "?>", "\\'", "\\\"", "\\$", "'\\", "\"\\", "$\\'\"`", "a'b\"c",
 		"export A=1", "EOF", "rem", "- a", "? a", "%YAML", "@a", "a,b", "{a: b}", "0x10", "1e3", "yes", ".inf", "2024-05-06", "<<", "!!str a", "&a", "*a",
 		strings.Repeat("x", 2000), strings.Repeat(`\'"`, 300), "-----BEGIN KEY-----\nMIIE\n=+/\n-----END KEY-----\n", `!"#$%&'()*+,-./:;<=>?@[\]^_{|}~` + "`"}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // G404: a test's
+	random := rand.New(rand.NewPCG(1, 2))
 	const pieces = "\"\"''\\\\$$##%%``  \t\n!=:;{}()[]<>&|~*,.-@aun0sx\r\x00\x0béà\u0085\u2028😀"
 	runes := []rune(pieces)
 	for range 150 {
@@ -299,6 +300,45 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 				t.Run(name, func(t *testing.T) { diff(t, read(t, file), want) })
 			}
 		})
+	}
+}
+
+// TestOtherReadersOfDotenvAgree proves what docs/templates.md says of those
+// that are not Docker Compose: bare values that may stand between single
+// quotation marks.
+func TestOtherReadersOfDotenvAgree(t *testing.T) {
+	p := proofs()[slices.IndexFunc(proofs(), func(p proof) bool { return p.format == Dotenv })]
+	alone := p.forms["between single quotes"]
+	var all []written
+	for _, v := range passwords() {
+		if p.reason(written{alone, v}) == nil {
+			all = append(all, written{p.forms["bare"], v})
+		}
+	}
+	file, want, err := p.file(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func(*testing.T, string) reads{"godotenv": readGodotenv, "node": readNode, "sh": readShell} {
+		t.Run(name, func(t *testing.T) { diff(t, read(t, file), want) })
+	}
+}
+
+// TestTheLongestLineOfMyCnf shows that MariaDB reads as much as we write.
+func TestTheLongestLineOfMyCnf(t *testing.T) {
+	p := proofs()[slices.IndexFunc(proofs(), func(p proof) bool { return p.format == MyCnf })]
+	longest := maxMyCnf - len("k0=\n")
+	file, want, err := p.file([]written{{p.forms["bare"], strings.Repeat("x", longest)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, readMariaDB(t, file), want)
+	if _, _, err := p.file([]written{{p.forms["bare"], strings.Repeat("x", longest+1)}}); err == nil {
+		t.Error("a line that is longer is no error")
+	}
+	file = strings.Replace(file, "=x", "=xx", 1)
+	if got := readMariaDB(t, file); got["k0"] == strings.Repeat("x", longest+1) {
+		t.Error("MariaDB reads a line that is longer")
 	}
 }
 

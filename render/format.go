@@ -84,7 +84,7 @@ const (
 	verbatim spot = iota // it is written as it is
 	nowhere              // no value can stand here
 	bare                 // outside of quotation marks
-	ownLine              // likewise, with nothing but blanks before it on its line
+	ownLine              // likewise, with nothing before it on its line
 	single               // between single quotation marks
 	double               // between double ones
 )

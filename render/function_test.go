@@ -205,11 +205,16 @@ func firstColumns(page string) []string {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "{{ .db.x }}", "{{ if", "{{ define \"a\" }}{{ end }}{{ template \"a\" . }}", "{{ range $i, $x := .db }}{{ $x | toUpper }}{{ end }}",
+	for _, seed := range []string{"", "{{ .db.x }}", "a: {{ .db.x }}\n- |\n  {{ .db.x }}", "[\"{{ .db.x }}\", '''{{ .db.x }}]", "cat <<-E $(\n{{ .db.x }}", "<a b='{{ .db.x }}'><![CDATA[ {{ .db.x }}", "a=\"${ {{ .db.x }}\\u00", "{{ if", "{{ define \"a\" }}{{ end }}{{ template \"a\" . }}", "{{ range $i, $x := .db }}{{ $x | toUpper }}{{ end }}",
 		"{{/* */}}{{- `}}` -}}", "{{ (index . \"db\" \"x\").y 1 | print nil 'a' 0x1p4 }}", "{{ with $x := 1 }}{{ else with 2 }}{{ break }}{{ end }}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		for _, f := range Formats() {
+			if t, err := ParseAs(f, "t", text, []string{"db"}); err == nil {
+				_, _ = t.Execute(secret.NewSnapshot(time.Unix(0, 0), map[string]secret.Version{"db": {Value: secret.Text(`{"x": "y"}`)}}))
+			}
+		}
 		_, err := Parse("t", text, []string{"db"})
 		if err == nil {
 			return
@@ -230,16 +235,20 @@ func FuzzExecute(f *testing.F) {
 		f.Add(seed, "\"\\")
 	}
 	f.Fuzz(func(t *testing.T, text, value string) {
-		tmpl, err := Parse("t", text, []string{"db", "text"})
-		if err != nil || leaks(text) != "" {
+		if leaks(text) != "" {
 			return
 		}
-		_, err = tmpl.Execute(secret.NewSnapshot(time.Unix(0, 0), map[string]secret.Version{
-			"db":   {Value: secret.Text(fmt.Sprintf(`{"v":%q,"n":7310582946}`, canary+value))},
-			"text": {Value: secret.Text(canary + value)},
-		}))
-		if err != nil && leaks(err.Error()) != "" {
-			t.Errorf("%q: the error shows a value", text)
+		for _, f := range Formats() {
+			tmpl, err := ParseAs(f, "t", text, []string{"db", "text"})
+			if err == nil {
+				_, err = tmpl.Execute(secret.NewSnapshot(time.Unix(0, 0), map[string]secret.Version{
+					"db":   {Value: secret.Text(fmt.Sprintf(`{"v":%q,"n":7310582946}`, canary+value))},
+					"text": {Value: secret.Text(canary + value)},
+				}))
+			}
+			if err != nil && leaks(err.Error()) != "" {
+				t.Errorf("%s: %q: the error shows a value", f, text)
+			}
 		}
 	})
 }

@@ -49,11 +49,14 @@ func (l lines) step(s state, c byte) state {
 		s = l.byMode(s, c)
 		s.escape = 1
 		return s
-	case c == '\n' && !(l.several && s.quotation()):
+	case c == '\n' && !l.goesOn(s):
 		return l.newLine(s)
 	}
 	return l.byMode(s, c)
 }
+
+// goesOn reports whether s is in a quotation that a line break does not end.
+func (l lines) goesOn(s state) bool { return l.several && s.quotation() }
 
 // canEscape reports whether a backslash escapes in a mode.
 func (l lines) canEscape(m mode) bool {
@@ -86,7 +89,7 @@ func (l lines) escaped(s state, c byte) state {
 		s.escape = 0
 	case first && l.unicode && c == 'u':
 		s.escape = 5
-	case first && c == '\n' && !l.joined && !(l.several && s.quotation()):
+	case first && c == '\n' && !l.joined && !l.goesOn(s):
 		return l.newLine(s)
 	case first && c == '\n' && l.spaced:
 		s.folded = true // the blanks that follow do not count
@@ -112,7 +115,7 @@ func isHex(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) 
 
 func (l lines) newLine(s state) state {
 	next := state{mode: atLine, parent: s.parent}
-	if s.mode == inName {
+	if s.mode == inName && l.indents {
 		next.parent = noParent
 	}
 	if s.quotation() {
@@ -150,7 +153,7 @@ func (l lines) quoted(s state, c byte) state {
 	case c == '$', before == "$" && isNameByte(c):
 		s.word = "$"
 	case before == "$" && c == '{':
-		s.stack += "{"
+		s.stack += "}"
 	case c == '}' && s.stack != "":
 		s.stack = s.stack[1:]
 	}
@@ -289,7 +292,7 @@ func (l lines) check(result []byte, judge func(m mode, text string) string) erro
 		c := byte('\n')
 		if i < len(result) {
 			c = result[i]
-		} else if l.several && s.quotation() || s.escape > 1 {
+		} else if l.goesOn(s) || s.escape > 1 {
 			return faultf("line %d: the quotation or escape sequence that begins here has no end", opened)
 		}
 		next := l.step(s, c)

@@ -25,7 +25,7 @@ func myCnfText(p spot, v insertion) (string, error) {
 		return "", cannotCarry("a NUL", MyCnf)
 	}
 	quoted := func(mark string) string {
-		return strings.NewReplacer(`\`, `\\`, mark, `\`+mark, "\n", `\n`, "\r", `\r`).Replace(v.text)
+		return strings.ReplaceAll(strings.ReplaceAll(backslashed(v.text, `\`+mark), "\n", `\n`), "\r", `\r`)
 	}
 	switch {
 	case p == single:

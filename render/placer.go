@@ -41,12 +41,13 @@ const copyMark = "\x00"
 
 // place finds the places of t's insertions in its format.
 func (t *Template) place() *placer {
+	if t.grammar == nil {
+		return &placer{}
+	}
 	p := &placer{t: t, grammar: t.grammar, places: map[*parse.ActionNode]spot{}, copies: map[copied]*clone{}}
-	if p.grammar != nil && t.trees[""] != nil {
-		end := p.list(p.grammar.start, t.trees[""].Root)
-		if wrong := p.step(end, '\n').fault; wrong != "" {
-			p.mistake(len(t.text), fault(wrong))
-		}
+	end := p.list(p.grammar.start, t.trees[""].Root)
+	if wrong := p.step(end, '\n').fault; wrong != "" {
+		p.mistake(len(t.text), fault(wrong))
 	}
 	return p
 }
@@ -133,6 +134,7 @@ func (p *placer) action(s state, n *parse.ActionNode) state {
 	}
 	p.places[n] = at
 	if at == nowhere {
+		next.escape = 0
 		p.mistake(int(n.Pipe.Cmds[0].Pos), faultf("a value cannot be inserted %s%s", s.where(), s.remedy()))
 	}
 	return next

@@ -217,7 +217,7 @@ func replaced(v any, value string) any {
 	case []map[string]any:
 		out := []map[string]any{}
 		for _, e := range v {
-			out = append(out, replaced(e, value).(map[string]any)) //nolint:forcetypeassert // it is one
+			out = append(out, replaced(e, value).(map[string]any))
 		}
 		return out
 	case map[any]any:
@@ -227,6 +227,9 @@ func replaced(v any, value string) any {
 		}
 		return out
 	case []any:
+		if v == nil {
+			return v
+		}
 		out := []any{}
 		for _, e := range v {
 			out = append(out, replaced(e, value))
@@ -246,8 +249,8 @@ func replaced(v any, value string) any {
 // other. It reports whether there was something to see.
 func seenAlike(t *testing.T, f Format, read func(string) (any, error), text, value string) bool {
 	t.Helper()
-	if value == "" || f == Shell && strings.Contains(value, "\r\n") {
-		return false // blanks around the former are lost; syntax makes line feeds of the latter
+	if value == "" || f == Shell && strings.Contains(value, "\r") {
+		return false // blanks around the former are lost; syntax drops the latter before a line feed
 	}
 	tmpl, err := ParseAs(f, "t", text, []string{"v", "yes", "list"})
 	if err != nil || !strings.Contains(text, ".v") {
@@ -290,7 +293,7 @@ func trial(t *testing.T, f Format, seed uint64, values []string) bool {
 	if pieces == nil {
 		return false
 	}
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // G404: a test's
+	r := rand.New(rand.NewPCG(seed, 0))
 	text := nested(f, r, 0)
 	if text == "" || r.IntN(4) == 0 {
 		text = ""

@@ -21,6 +21,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	compose "github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/joho/godotenv"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -189,6 +190,24 @@ func readCompose(t *testing.T, file string) reads {
 		t.Fatal(err)
 	}
 	return got
+}
+
+func readGodotenv(t *testing.T, file string) reads {
+	got, err := godotenv.Parse(strings.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func readNode(t *testing.T, file string) reads {
+	node := path(t, "node")
+	if exec.CommandContext(t.Context(), node, "-e", "require('util').parseEnv('')").Run() != nil {
+		t.Skip("node has no parseEnv")
+	}
+	return pairs(t, output(t, file, node, "-e", `
+		const read = require('util').parseEnv(require('fs').readFileSync('FILE', 'utf8'));
+		for (const k in read) console.log(Buffer.from(k).toString('hex') + ':' + Buffer.from(read[k]).toString('hex'));`))
 }
 
 // readJava has java.util.Properties read the file, once as bytes and once as
@@ -410,7 +429,7 @@ func readShell(t *testing.T, file string) reads {
 		file += fmt.Sprintf("\nif [ -n \"${k%d+x}\" ]; then printf 'k%d=%%s\\0' \"$k%d\"; fi", i, i, i)
 	}
 	got := reads{}
-	for _, pair := range strings.Split(strings.TrimSuffix(string(output(t, file, "/bin/sh", "FILE")), "\x00"), "\x00") {
+	for pair := range strings.SplitSeq(strings.TrimSuffix(string(output(t, file, "/bin/sh", "FILE")), "\x00"), "\x00") {
 		key, value, _ := strings.Cut(pair, "=")
 		got[key] = value
 	}
@@ -423,7 +442,7 @@ func readPgpass(t *testing.T, file string) reads {
 		if len(fields) != 5 {
 			t.Fatalf("got %d fields", len(fields))
 		}
-		got[fields[0].(string)] = fields[4].(string) //nolint:forcetypeassert // they are
+		got[fields[0].(string)] = fields[4].(string)
 	}
 	return got
 }

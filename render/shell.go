@@ -106,7 +106,7 @@ func shellBare(s state, before string, c byte) state {
 	case before == "<<" && c != '<' && c != '\n':
 		s.mode = inEnd
 		return shellEnd(s, c)
-	case before == "<" && c == '<' && s.stack == "":
+	case before == "<" && c == '<' && !s.arithmetic():
 		s.word, s.end = "<<", " "
 	case before == "$" && c == '\'':
 		s.mode = inANSI
@@ -129,6 +129,13 @@ func shellBare(s state, before string, c byte) state {
 		return s.failed(besideValue)
 	}
 	return s
+}
+
+// arithmetic reports whether s is between $(( and )), where << is no
+// here-document.
+func (s state) arithmetic() bool {
+	n := len(s.stack)
+	return n >= 4 && s.stack[n-4] == ')' && s.stack[n-2:] == ") "
 }
 
 // shellEnd is a step in the word that will end a here-document. It is kept in

@@ -1,5 +1,7 @@
 package render
 
+import "strings"
+
 // mode is what the text of a format is in.
 type mode uint8
 
@@ -53,6 +55,10 @@ type state struct {
 	fault    string // what the last byte does wrong
 }
 
+// substitutions are what stands in the stack for those of a shell, and in a
+// dotenv: what ends them.
+const substitutions = ")}`"
+
 // quotation reports whether s is between quotation marks.
 func (s state) quotation() bool { return s.mode == inSingle || s.mode == inDouble }
 
@@ -84,8 +90,10 @@ func (s state) where() string {
 		return "in a key"
 	case s.quotation() && s.folded:
 		return "in a quotation of several lines"
-	case s.stack != "" && (s.mode == inDouble || s.mode == inSingle || s.mode == atWord || s.mode == inWord):
+	case strings.ContainsAny(s.stack, substitutions):
 		return "in a substitution"
+	case s.mode == atLine && s.indent > s.parent:
+		return "in the middle of a bare value"
 	}
 	switch s.mode {
 	case atValue:
@@ -109,7 +117,7 @@ func (s state) where() string {
 	case inTag:
 		return "in a tag"
 	case inHeader, inBlock, atBlock:
-		return "in a block scalar"
+		return "in a block scalar, or in a bare value of several lines"
 	case inANSI:
 		return "in a quotation that begins with $'"
 	case inEnd, inHere:
@@ -125,9 +133,9 @@ func (s state) remedy() string {
 	switch {
 	case s.awaiting:
 		return ": put a line break before"
-	case s.escape > 0:
+	case s.escape > 0, s.word == "$":
 		return ""
-	case s.mode == filled, s.mode == inText, s.mode == afterBlank, s.mode == afterColon:
+	case s.mode == atLine && s.indent > s.parent, s.mode == filled, s.mode == inText, s.mode == afterBlank, s.mode == afterColon:
 		return ": put the whole value in quotation marks"
 	}
 	return "; raw inserts it as it is"

@@ -80,10 +80,12 @@ func yamlQuotation(s state, c byte) state {
 
 // yamlClosed returns s after its quotation, which may have been a key.
 func (s state) yamlClosed() state {
-	if s.stack != "" {
-		return s.inside()
+	inserted := s.inserted
+	s = s.inside()
+	if s.stack == "" {
+		s.mode = filled
 	}
-	s.mode, s.folded = filled, false
+	s.inserted = inserted
 	return s
 }
 
@@ -121,7 +123,7 @@ func yamlBeginning(s state, c byte) state {
 		s.indent++
 		return s
 	case s.mode == atLine && s.indent > s.parent:
-		s.mode, s.word = inText, string(c)
+		s.mode, s.word = inBlock, string(c)
 		return s
 	case s.mode == atLine:
 		s.parent = -1
@@ -189,18 +191,22 @@ func yamlBare(s state, c byte) state {
 	return s
 }
 
-// yamlBlock is a step in a block scalar, which ends before a line that is not
-// right of what it belongs to.
+// yamlBlock is a step in a block scalar, or in bare text after its first
+// line. They end before a line that is not right of what they belong to.
 func yamlBlock(s state, c byte) state {
 	switch {
+	case s.mode == inBlock && s.isMarker() && (isBlank(c) || c == '\n'):
+		return yamlStep(state{mode: inText, word: s.word}, c)
 	case c == '\n':
 		s.mode, s.indent = atBlock, 0
 	case s.mode == atBlock && c == ' ':
 		s.indent++
 	case s.mode == atBlock && s.indent > s.parent:
-		s.mode = inBlock
+		s.mode, s.word = inBlock, string(c)
 	case s.mode == atBlock:
 		return yamlStep(state{mode: atLine, indent: s.indent, parent: noParent}, c)
+	case s.mode == inBlock && len(s.word) < len("----"):
+		s.word += string(c)
 	}
 	return s
 }
@@ -217,6 +223,13 @@ func yamlFlow(s state, c byte) state {
 		return s
 	}
 	text := s.mode == inText || s.mode == afterColon
+	if !isBlank(c) && c != '\n' {
+		if s.inserted && c == ':' {
+			s.inserted = false
+			return s.failed(besideValue)
+		}
+		s.inserted = false
+	}
 	switch {
 	case c == '\n':
 	case isBlank(c):
@@ -254,9 +267,14 @@ func yamlInsert(s state) (spot, state) {
 	case s.mode == inDouble:
 		return double, next
 	case s.mode == atValue && s.stack != "":
-		return bare, s.inside()
+		next = s.inside()
+		next.inserted = true
+		return bare, next
 	case s.mode == atLine && s.stack == "" && s.indent <= s.parent:
-		return ownLine, state{mode: filled, inserted: true, parent: noParent}
+		if s.indent == 0 {
+			return ownLine, state{mode: filled, inserted: true, parent: noParent}
+		}
+		return bare, state{mode: filled, inserted: true, parent: noParent}
 	case s.mode == atValue, s.mode == atEntry:
 		return bare, state{mode: filled, inserted: true, parent: noParent}
 	}
@@ -268,7 +286,7 @@ func yamlValue(p spot, v insertion) (string, error) {
 	switch {
 	case isBare && v.finished == reflect.TypeFor[yamlText]():
 		if p == bare && strings.LastIndexByte(v.text, '\n') > 0 && v.text[0] != '\n' {
-			return "", fault("has several lines: have toYAML stand on a line of its own, or write nindent after it")
+			return "", fault("has several lines: have toYAML stand at the start of a line, or write nindent after it")
 		}
 		return v.text, nil
 	case isBare && v.finished == reflect.TypeFor[jsonText]():

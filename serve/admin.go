@@ -15,7 +15,6 @@ import (
 type agent interface {
 	holder
 	worker
-	mender
 }
 
 // holder answers at once, from memory.
@@ -26,12 +25,13 @@ type holder interface {
 
 // worker answers when apps have been seen to.
 type worker interface {
-	Refresh(context.Context, Caller, []string) ([]Outcome, error)
+	looker
 	Wait(context.Context, Caller, string) error
 }
 
-// mender tries again what an application did not run on.
-type mender interface {
+// looker makes apps look now; Retry also at what was set aside.
+type looker interface {
+	Refresh(context.Context, Caller, []string) ([]Outcome, error)
 	Retry(context.Context, Caller, string) (Outcome, error)
 }
 

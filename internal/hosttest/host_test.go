@@ -293,8 +293,9 @@ type keys struct {
 	Expiration      time.Time
 }
 
-// parse reads an answer, whose secrets nothing may say from now on.
-func (h *host) parse(body []byte) (keys, error) {
+// parse reads an answer, whose secrets nothing may say from now on. A session
+// must not have ended when it was asked for.
+func (h *host) parse(body []byte, asked time.Time) (keys, error) {
 	var k keys
 	if err := json.Unmarshal(body, &k); err != nil {
 		return k, err
@@ -303,8 +304,8 @@ func (h *host) parse(body []byte) (keys, error) {
 	if k.AccessKeyID == "" || k.SecretAccessKey == "" || k.Token == "" {
 		return k, errors.New("the session is not whole")
 	}
-	if !time.Now().Before(k.Expiration) {
-		return k, fmt.Errorf("the session ended at %s", k.Expiration)
+	if !asked.Before(k.Expiration) {
+		return k, fmt.Errorf("at %s a session was handed out that had ended at %s", asked, k.Expiration)
 	}
 	h.canary("a secret access key", k.SecretAccessKey)
 	h.canary("a session token", k.Token)
@@ -314,7 +315,8 @@ func (h *host) parse(body []byte) (keys, error) {
 // credentials runs `outrider credentials` and returns the session.
 func (h *host) credentials(role string) keys {
 	h.t.Helper()
-	k, err := h.parse([]byte(h.must("credentials", role)))
+	asked := time.Now()
+	k, err := h.parse([]byte(h.must("credentials", role)), asked)
 	if err != nil {
 		h.t.Fatalf("outrider credentials %s: %v", role, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"net/url"
 	"os"
@@ -28,6 +29,9 @@ func named(c *x509.Certificate) {
 	c.DNSNames = []string{"web-01.example.org"}
 	c.URIs = []*url.URL{{Scheme: "spiffe", Host: "example.org", Path: "/billing"}}
 }
+
+// nameless takes away the subject, which CreateSession needs.
+func nameless(c *x509.Certificate) { c.Subject = pkix.Name{} }
 
 // encrypted puts a key under the password.
 func (h *host) encrypted(name string, key crypto.Signer) *x509.Certificate {

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pair is a user and a password in two secrets, which rotate together, in one
+// file.
+type pair struct {
+	*scene
+	user, password *pool
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	s := newScene(t, "")
+	number := func(n int) string { return fmt.Sprint(n) }
+	s.configure(`
+apps:
+  billing:
+    secrets: {db_user: {secret: user}, db_password: {secret: password}}
+    together: [[db_user, db_password]]
+    files: [{content: "user={{ .db_user }}\npassword={{ .db_password }}\n", destination: pair}]
+watch: {interval: 1h}
+`)
+	return &pair{s, newPool(s, "user", number), newPool(s, "password", number)}
+}
+
+// mixed reads the file. It reports whether it is there, and a pair of a user
+// and somebody else's password.
+func (p *pair) mixed() (there, mixed bool) {
+	text, err := os.ReadFile(p.path("pair"))
+	if os.IsNotExist(err) {
+		return false, false
+	}
+	var user, password int
+	_, scanErr := fmt.Sscanf(string(text), "user=%d\npassword=%d\n", &user, &password)
+	return true, err != nil || scanErr != nil || user != password
+}
+
+// holds fails the test unless the file holds the current pair.
+func (p *pair) holds() {
+	p.t.Helper()
+	if got, want := p.read("pair"), fmt.Sprintf("user=%d\npassword=%[1]d\n", p.user.at); got != want {
+		p.t.Fatalf("the file holds %q, want %q", got, want)
+	}
+}
+
+// Two secrets that rotate together are two calls of AWS, and between them a
+// look may come: right after the first, or with its own two reads around
+// them.
+func TestPairIsNeverMixed(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.ready("billing")
+	ctx, stop := context.WithCancel(t.Context())
+	reads := 0
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if there, mixed := p.mixed(); !there || mixed {
+				t.Errorf("the file is there: %v, mixed: %v", there, mixed)
+				return
+			}
+			reads++
+			<-tick.C
+		}
+	})
+	const rotations = 200
+	begun, between := time.Now(), 0
+	for n := range rotations {
+		first, second := p.user, p.password
+		if n%2 == 1 {
+			first, second = second, first
+		}
+		looked := make(chan error, 1)
+		look := func() {
+			_, err := p.client().Refresh(t.Context(), nil)
+			looked <- err
+		}
+		if n%10 == 0 { // the look comes between for certain, and must wait
+			between++
+			first.rotate()
+			go look()
+			time.AfterFunc(100*time.Millisecond, second.rotate)
+		} else {
+			go look()
+			<-time.NewTimer(rand.N(2 * time.Millisecond)).C
+			first.rotate()
+			<-time.NewTimer(rand.N(2 * time.Millisecond)).C
+			second.rotate()
+		}
+		if err := <-looked; err != nil {
+			t.Fatal(err)
+		}
+		p.do("refresh")
+		p.holds()
+	}
+	stop()
+	reader.Wait()
+	t.Logf("%d rotations in %v, in %d of them a look between the halves, %d reads", rotations, time.Since(begun).Round(time.Second), between, reads)
+}
+
+// A sidecar that comes up while only half of the pair has rotated knows from
+// its journal what the file holds.
+func TestPairIsNotMixedByARestart(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*sidecar){"stopped": (*sidecar).stop, "killed": (*sidecar).kill} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			end(p.ready("billing"))
+			p.user.rotate()
+			p.start()
+			halves := time.NewTimer(3 * time.Second)
+			defer halves.Stop()
+			poll(t.Context(), 5*time.Millisecond, func() bool {
+				if _, mixed := p.mixed(); mixed {
+					t.Fatal("half a pair was delivered after a restart")
+				}
+				select {
+				case <-halves.C:
+					return true
+				default:
+					return false
+				}
+			})
+			p.password.rotate()
+			p.do("refresh")
+			p.holds()
+		})
+	}
+}
