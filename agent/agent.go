@@ -7,13 +7,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/internal/watch"
-	"outrider/refresher"
 	"outrider/serve"
 	"outrider/session"
 )
@@ -24,6 +24,7 @@ type Options struct {
 	Transport http.RoundTripper  // to AWS; nil: proxies from the environment, the system's roots and aws.ca_bundle
 	Roll      func() float64     // random numbers in [0, 1); nil: math/rand
 	Version   string             // shown in status
+	Splay     time.Duration      // the first session waits for a random part of it, so that hosts which start together do not ask together
 	Notify    func(state string) // tells the service manager; nil: nobody is told
 	// Watch calls changed after files may have changed, until ctx ends; nil:
 	// package watch.
@@ -76,26 +77,24 @@ func New(c *config.Config, o Options) (*Agent, error) {
 }
 
 // Run is the sidecar. It returns nil when ctx ends, and an error only when
-// another sidecar runs on the same state.
+// another sidecar runs on the same state. While the state folder is not usable
+// it answers who asks, and hands out no session.
 func (a *Agent) Run(ctx context.Context) error {
 	w := a.current()
-	held, err := a.holdState(ctx, w.config.State)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
-		return err
-	}
-	defer held.release()
-	defer a.host.close()
-	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.worlds(running, group, held.state) })
-	group.Go(func() error { return a.readiness(running) })
-	if path := w.config.Listen.Admin; path != "" {
-		group.Go(func() error { return a.admin(running, path) })
-	}
 	for _, r := range w.roles {
 		_ = r.writeToken() // before anybody can meet an old one; its loop reports what is wrong
+	}
+	var held *lock
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		if held, err = a.holdState(running, w.config.State); err != nil {
+			return err
+		}
+		group.Go(func() error { return a.readiness(running) })
+		return a.worlds(running, group, held.state)
+	})
+	if path := w.config.Listen.Admin; path != "" {
+		a.serve(running, group, "admin socket", serve.Admin{Path: path, Agent: a, Log: a.o.Log})
 	}
 	a.endpoints(running, group, w.config.Listen)
 	group.Go(func() error {
@@ -103,10 +102,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.o.Notify("STOPPING=1")
 		return nil
 	})
-	if err := group.Wait(); ctx.Err() == nil {
-		return err
+	err := group.Wait()
+	a.host.close()
+	if held != nil {
+		held.release()
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // Reload replaces the configuration in force; a mistake in it leaves the old
@@ -169,7 +173,7 @@ func (a *Agent) worlds(ctx context.Context, group *errgroup.Group, state *delive
 				group.Go(func() error { return n.run(ctx) })
 			}
 			n.adopt(app)
-			app.news = func() { n.loop.Wake(); a.tellNews() }
+			app.news, app.tell = a.tellNews, n.loop.Wake
 			n.loop.Wake()
 		}
 		stopped, stop := context.WithCancel(ctx)
@@ -190,20 +194,6 @@ func (a *Agent) worlds(ctx context.Context, group *errgroup.Group, state *delive
 		a.tellNews()
 		a.o.Log.Info("configuration reloaded", "apps", len(next.apps))
 	}
-}
-
-// admin serves the admin socket, and tries on while it cannot.
-func (a *Agent) admin(ctx context.Context, path string) error {
-	var was error
-	listen := refresher.Loop{Roll: a.o.Roll, Look: func(ctx context.Context) error {
-		err := serve.Admin{Path: path, Agent: a, Log: a.o.Log}.Run(ctx)
-		if ctx.Err() == nil && changedError(was, err) {
-			a.o.Log.Error("admin socket not served", "error", err)
-		}
-		was = err
-		return err
-	}}
-	return listen.Run(ctx)
 }
 
 // tellNews makes readiness look at how the apps stand. It never blocks.

@@ -31,13 +31,14 @@ type app struct {
 	doubt     <-chan struct{} // until it is closed a generation awaits no confirmation; nil: it does
 	loop      refresher.Loop
 	standing  *standing
-	news      func() // told when a look has ended, and when a generation was committed
+	news      func() // told when a look has ended
+	tell      func() // told when there may be somebody to notify
 }
 
 // newApp parses the app's templates, every mistake in which it returns. It
 // starts nothing.
 func newApp(c config.App, r *role, h *host, o Options) (*app, error) {
-	a := &app{App: c, o: o, log: o.Log, role: r, gate: &h.gate, standing: h.standing(c.Name), news: func() {}}
+	a := &app{App: c, o: o, log: o.Log, role: r, gate: &h.gate, standing: h.standing(c.Name), news: func() {}, tell: func() {}}
 	a.loop = refresher.Loop{Look: a.look, Asleep: true, Roll: o.Roll}
 	var parsing, checking, ruling error
 	a.templates, parsing = parse(c)
@@ -48,17 +49,24 @@ func newApp(c config.App, r *role, h *host, o Options) (*app, error) {
 
 // look takes one snapshot all the way to the files.
 func (a *app) look(ctx context.Context) error {
-	a.standing.change(func(p *progress) { p.begun++ })
-	return a.settle(ctx, a.pass(ctx))
+	var number uint64
+	a.standing.change(func(p *progress) {
+		p.begun++
+		number = p.begun
+	})
+	return a.settle(ctx, number, a.pass(ctx))
 }
 
 func (a *app) pass(ctx context.Context) error {
 	ledger, err := a.open()
-	if ledger == nil {
+	if err != nil {
 		return err
 	}
-	last := a.standing.now().snapshot
-	snapshot, err := a.still(ctx, last)
+	last := a.standing.now()
+	if is[*waitError](last.err) {
+		a.role.touch() // what is waited for shows in the labels: read them anew
+	}
+	snapshot, err := a.still(ctx, last.snapshot)
 	if err != nil {
 		return err
 	}
@@ -83,7 +91,11 @@ func (a *app) pass(ctx context.Context) error {
 	changed := staged.Changed()
 	generation, err := ledger.Commit(staged, deliver.Plan{Snapshot: snapshot, Confirm: a.confirms()})
 	if err != nil {
+		a.tell() // of an older generation, perhaps: while this one was under way nobody was told
 		return err
+	}
+	if generation > 0 {
+		a.tell()
 	}
 	a.committed(snapshot, note, generation, changed)
 	return nil
@@ -101,19 +113,28 @@ func (e *asideError) Error() string {
 // open opens the app's ledger. Files that are torn are no reason to stop:
 // the commit that follows mends them.
 func (a *app) open() (*deliver.Ledger, error) {
-	fresh := a.standing.opened() == nil
-	var destinations []string
-	for _, f := range a.Files {
-		destinations = append(destinations, f.Destination)
+	if ledger := a.standing.opened(); ledger != nil {
+		return ledger, nil
 	}
-	ledger, err := a.standing.open(a.state, a.Name, a.targets(), destinations)
-	if ledger != nil && err != nil {
+	// Only the app's own loop opens, so no lock is held: a destination that
+	// hangs must not hold up those who ask how the apps stand.
+	ledger, err := a.state.Open(a.Name, a.targets())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ledger.Recover(); err != nil {
 		a.log.Error("files torn", "app", a.Name, "error", err)
 	}
-	if fresh && ledger != nil {
-		a.news()
+	var files []deliver.File
+	for _, f := range a.Files {
+		if file, err := placed(f, a.Layout); err == nil {
+			files = append(files, file)
+		}
 	}
-	return ledger, err
+	a.standing.publish(ledger, len(files) == len(a.Files) && ledger.Stands(files))
+	a.tell()
+	a.news()
+	return ledger, nil
 }
 
 // render executes every template of the app before any file is touched.
@@ -213,6 +234,9 @@ func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64,
 		p.snapshot, p.taken = snapshot, snapshot.Taken()
 		was, p.note = p.note, note
 	})
+	if ledger := a.standing.opened(); snapshot.Taken().Sub(ledger.Seen()) > time.Minute {
+		_ = ledger.Saw(snapshot.Taken()) // only the age after a restart depends on it
+	}
 	if changedError(was, note) {
 		a.log.Warn("delivered with a reservation", "app", a.Name, "error", note)
 	}
@@ -232,19 +256,24 @@ func few(names []string) []string {
 
 // settle records how a look ended, logs what changed by it, and releases who
 // waits for it.
-func (a *app) settle(ctx context.Context, err error) error {
-	called := err != nil && ctx.Err() != nil // off, which says nothing about the app
+func (a *app) settle(ctx context.Context, number uint64, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return err // called off, which says nothing about the app
+	}
+	torn := err != nil && a.standing.delivered().Torn != ""
 	var was error
 	a.standing.change(func(p *progress) {
 		was = p.err
-		p.ended++
-		if !called {
-			p.err, p.here = err, true
+		p.ended, p.err, p.here = number, err, true
+		if torn {
+			p.taken = time.Time{}
 		}
 	})
 	a.news()
+	wait, waits := errors.AsType[*waitError](err)
 	switch {
-	case called:
+	case waits && !wait.alarm && (was == nil || changedError(was, err)):
+		a.log.Warn("delivery waits", "app", a.Name, "error", err)
 	case changedError(was, err):
 		a.log.Error("app failing", "app", a.Name, "error", err)
 	case err == nil && was != nil:
@@ -275,7 +304,13 @@ func (a *app) after(ctx context.Context, before progress) (progress, error) {
 // waitError is an error that says when to look again.
 type waitError struct {
 	error
-	at time.Time
+	at    time.Time
+	alarm bool // it does not mend itself
+}
+
+func is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
 }
 
 // Unwrap returns the reason.

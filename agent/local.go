@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -25,7 +26,7 @@ const tokenMode fs.FileMode = 0o440
 // local is what roles share in handing sessions out on this machine, for as
 // long as the process runs.
 type local struct {
-	files sync.Mutex // held while a credentials file is edited: roles may share one
+	files sync.Mutex // held while a file is written: roles may share a credentials file
 
 	mu     sync.Mutex
 	tokens map[string]secret.Value // what clients of the container endpoint show, by role
@@ -99,10 +100,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, what string, r
 // handOut writes the role's token and its session into the files that the
 // configuration names.
 func (r *role) handOut(context.Context) error {
-	err := r.writeToken()
-	if err == nil {
-		err = r.writeCredentials()
-	}
+	err := errors.Join(r.writeToken(), r.writeCredentials())
 	r.mu.Lock()
 	was := r.fileErr
 	r.fileErr = err
@@ -118,6 +116,8 @@ func (r *role) writeToken() error {
 	if t == nil {
 		return nil
 	}
+	r.local.files.Lock()
+	defer r.local.files.Unlock()
 	mode := tokenMode
 	file, err := placed(config.File{Destination: t.File, Owner: t.Owner, Group: t.Group, Mode: &mode}, "")
 	if err != nil {

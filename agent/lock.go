@@ -50,7 +50,7 @@ func (a *Agent) holdState(ctx context.Context, state string) (*lock, error) {
 			a.o.Notify("STATUS=" + err.Error())
 		}
 		was = err
-		a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (2 * extension).Microseconds()))
+		a.o.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (3 * extension).Microseconds()))
 		select {
 		case <-time.After(refresher.Backoff{}.Delay(failures, a.o.Roll())):
 		case <-ctx.Done():

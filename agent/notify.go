@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -76,14 +77,14 @@ func (n *notifier) notify(ctx context.Context) error {
 // hold waits for READY where that is wanted, and for the app's splay, once
 // for each generation.
 func (n *notifier) hold(ctx context.Context, a *app, ledger *deliver.Ledger) error {
-	if a.tellsUnits() && n.gate != nil {
+	p := ledger.Progress()
+	if n.gate != nil && (a.tellsUnits() || p.Awaits) {
 		select {
 		case <-n.gate:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	p := ledger.Progress()
 	if a.Splay <= 0 || len(p.Owed) == 0 || n.splayed == p.Generation {
 		return nil
 	}
@@ -107,9 +108,14 @@ func (n *notifier) confirm(ctx context.Context, a *app, ledger *deliver.Ledger) 
 		ledger.Keep(p.Generation, "confirm is no longer configured")
 		return nil
 	}
-	about := deliver.Notification{App: a.Name, Generation: p.Generation}
-	err := deliver.Confirm{Argv: a.Confirm.Run, User: a.Confirm.User, Within: a.Confirm.Within}.Await(ctx, about)
+	err := n.awaits(ctx, a, ledger, p.Generation)
 	switch {
+	case errors.Is(err, errSuperseded) && a.standing.now().gone:
+		ledger.Keep(p.Generation, "the app left the configuration")
+		return nil
+	case errors.Is(err, errSuperseded):
+		n.loop.Wake() // a newer generation is to be told of
+		return nil
 	case err == nil:
 		ledger.Confirmed(p.Generation)
 		a.log.Info("generation confirmed", "app", a.Name, "generation", p.Generation)
@@ -117,23 +123,53 @@ func (n *notifier) confirm(ctx context.Context, a *app, ledger *deliver.Ledger) 
 	case ctx.Err() != nil:
 		return err
 	}
-	return n.rollBack(ctx, a, ledger, p.Generation, err)
+	n.rollBack(ctx, a, ledger, p.Generation, err)
+	return nil
 }
 
-func (n *notifier) rollBack(ctx context.Context, a *app, ledger *deliver.Ledger, generation uint64, reason error) error {
+// errSuperseded says that there is a newer generation, or no such app any
+// more, and so nothing to be confirmed.
+var errSuperseded = errors.New("superseded")
+
+// awaits runs the confirmation for as long as the generation is the newest.
+func (n *notifier) awaits(ctx context.Context, a *app, ledger *deliver.Ledger, generation uint64) error {
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = a.standing.await(running, func(progress) bool { return ledger.Progress().Generation != generation })
+		cancel() // also when the app is gone
+	}()
+	about := deliver.Notification{App: a.Name, Generation: generation}
+	err := deliver.Confirm{Argv: a.Confirm.Run, User: a.Confirm.User, Within: a.Confirm.Within}.Await(running, about)
+	superseded := ledger.Progress().Generation != generation || a.standing.now().gone
+	cancel()
+	<-done
+	if superseded {
+		return errSuperseded
+	}
+	return err
+}
+
+// rollBack goes back to the previous files, unless what they hold is refused
+// by now: then the new ones stay.
+func (n *notifier) rollBack(ctx context.Context, a *app, ledger *deliver.Ledger, generation uint64, reason error) {
 	_, versions := ledger.Previous()
-	if err := a.previousWorks(ctx, versions); err != nil {
+	refused := a.previousWorks(ctx, versions)
+	if refused != nil {
 		ledger.Keep(generation, reason.Error())
-		return fmt.Errorf("%w; not rolled back, since what was there before is refused by now: %w", reason, err)
+		reason = fmt.Errorf("%w; not rolled back, since what was there before is refused by now: %w", reason, refused)
+	} else if back, err := ledger.RollBack(generation, reason.Error()); err != nil {
+		reason = fmt.Errorf("%w; %w", reason, err)
+	} else if back > 0 {
+		a.log.Error("generation rolled back", "app", a.Name, "generation", generation, "now", back, "error", reason)
+		n.loop.Wake() // the targets are owed a word about it
+		n.current().loop.Wake()
+		return
 	}
-	back, err := ledger.RollBack(generation, reason.Error())
-	if err != nil {
-		return fmt.Errorf("%w; %w", reason, err)
-	}
-	a.log.Error("generation rolled back", "app", a.Name, "generation", generation, "now", back, "error", reason)
-	n.loop.Wake() // the targets are owed a word about it
-	a.loop.Wake()
-	return nil
+	a.standing.change(func(p *progress) { p.unconfirmed = unconfirmed{generation, reason} })
+	a.log.Error("generation not confirmed", "app", a.Name, "generation", generation, "error", reason)
 }
 
 // run tells until ctx ends, and says then what it leaves owed.

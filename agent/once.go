@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -103,17 +104,40 @@ func (w *world) opened(ctx context.Context, roles []*role, f func(context.Contex
 	return err
 }
 
-// once is one look, and one round of telling and confirming.
+// waiting is how long one pass waits for a verdict on a new version: a little
+// longer than it takes to deliver one that none is reached on.
+const waiting = 35 * time.Second
+
+// once is one look, again while a verdict is waited for, and then one round of
+// telling and confirming: also what an earlier process still owed.
 func (a *app) once(ctx context.Context, notify bool) error {
-	if err := a.look(ctx); err != nil || !notify {
+	deadline := time.Now().Add(waiting)
+	err := a.look(ctx)
+	for {
+		wait, ok := errors.AsType[*waitError](err)
+		if !ok || wait.at.After(deadline) {
+			break
+		}
+		select {
+		case <-time.After(time.Until(wait.at)):
+			err = a.look(ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if !notify || a.standing.opened() == nil {
 		return err
 	}
 	n := newNotifier(a, nil)
-	err := n.notify(ctx)
-	if err == nil && len(a.standing.delivered().Owed) > 0 {
-		err = n.notify(ctx) // of the generation that it rolled back to
+	told := n.notify(ctx)
+	if told == nil && len(a.standing.delivered().Owed) > 0 {
+		told = n.notify(ctx) // of the generation that it rolled back to
 	}
-	return err
+	p, done := a.standing.now(), a.standing.delivered()
+	if err == nil && done.SetAside != "" {
+		err = &asideError{done.SetAside}
+	}
+	return errors.Join(err, told, p.unconfirmed.of(done.Generation))
 }
 
 func rolesOf(apps []*app) []*role {

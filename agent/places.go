@@ -46,7 +46,9 @@ func (r *role) openSomewhere(ctx context.Context, set *signer.Identity) (session
 		s, err := r.client.Create(ctx, p.Role, set)
 		refusal, told := errors.AsType[*session.Error](err)
 		down := told && refusal.Temporary() && ctx.Err() == nil
-		p.breaker.Record(!down, time.Now(), r.roll())
+		if ctx.Err() == nil {
+			p.breaker.Record(!down, time.Now(), r.roll())
+		}
 		if err == nil || !down {
 			return s, err
 		}

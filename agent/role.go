@@ -51,7 +51,7 @@ func newRole(c config.Role, id *identity, h *host, interval time.Duration, o Opt
 		roll: o.Roll,
 	}
 	r.places = r.newPlaces()
-	r.lease = refresher.Lease[session.Session]{Create: r.open, Granted: r.granted, Roll: o.Roll}
+	r.lease = refresher.Lease[session.Session]{Create: r.open, Granted: r.granted, Splay: o.Splay, Roll: o.Roll}
 	r.out = refresher.Loop{Look: r.handOut, Interval: 5 * time.Minute, Roll: o.Roll}
 	r.store = store.New(store.Options{
 		Region: c.Region, Endpoint: c.Endpoints.SecretsManager,

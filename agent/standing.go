@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ type standing struct {
 
 // progress is a standing at one moment.
 type progress struct {
-	begun, ended uint64          // looks
+	begun, ended uint64          // the number of the look that began last, and of that which ended last
 	here         bool            // a look under the configuration in force has ended
 	gone         bool            // the configuration has no such app any more
 	snapshot     secret.Snapshot // the one that is in the files; empty until this run has looked
@@ -33,6 +32,22 @@ type progress struct {
 	err          error           // of the last look; nil when it went well
 	note         error           // why what was delivered is not what the labels hold, or not verified
 	notifyErr    error           // of the last attempt to tell
+	unconfirmed  unconfirmed
+}
+
+// unconfirmed is a generation that stays although the application does not
+// run on it, and why.
+type unconfirmed struct {
+	generation uint64
+	err        error
+}
+
+// of returns the reason while that generation is the newest.
+func (u unconfirmed) of(generation uint64) error {
+	if u.generation != generation {
+		return nil
+	}
+	return u.err
 }
 
 func newStanding() *standing { return &standing{changed: make(chan struct{})} }
@@ -53,25 +68,15 @@ func (s *standing) change(f func(*progress)) {
 	s.changed = make(chan struct{})
 }
 
-// open returns the app's ledger, and at first use opens it in the state
-// folder, and brings to its end what a crash has interrupted. What cannot be
-// brought to its end is for the next commit to mend.
-func (s *standing) open(state *deliver.State, name string, targets []deliver.Target, destinations []string) (*deliver.Ledger, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ledger != nil {
-		return s.ledger, nil
-	}
-	ledger, err := state.Open(name, targets)
-	if err != nil {
-		return nil, err
-	}
-	_, torn := ledger.Recover()
-	s.ledger = ledger
-	if p := ledger.Progress(); torn == nil && p.Generation > 0 && allThere(destinations) {
-		s.progress.taken = p.Committed
-	}
-	return ledger, torn
+// publish makes a ledger that was just opened the app's, and its last
+// generation, when that stands, the files that an application may start on.
+func (s *standing) publish(ledger *deliver.Ledger, stands bool) {
+	s.change(func(p *progress) {
+		s.ledger = ledger
+		if done := ledger.Progress(); stands && done.Torn == "" && done.Generation > 0 {
+			p.taken = later(done.Committed, ledger.Seen())
+		}
+	})
 }
 
 // opened returns the app's ledger, nil until it was opened.
@@ -125,11 +130,9 @@ func (p progress) age(now time.Time) time.Duration {
 	return now.Round(0).Sub(p.taken.Round(0))
 }
 
-func allThere(paths []string) bool {
-	for _, path := range paths {
-		if _, err := os.Stat(path); err != nil {
-			return false
-		}
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
-	return true
+	return a
 }

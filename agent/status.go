@@ -114,7 +114,7 @@ func (a *Agent) allowed(c serve.Caller, names []string) ([]*app, error) {
 }
 
 // Credentials returns the session in hand; while the first is being opened it
-// waits, for ten seconds at most. It never asks AWS by itself.
+// waits, for three seconds at most. It never asks AWS by itself.
 func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
 	r, err := a.current().role(name)
 	if err != nil && !c.Trusted() {
@@ -126,7 +126,7 @@ func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (s
 	if !c.Is(r.Allow.Users, r.Allow.Groups) {
 		return serve.Credentials{}, serve.ErrForbidden
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no session yet"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Second, errors.New("no session yet"))
 	defer cancel()
 	return r.credentials(ctx)
 }
@@ -150,7 +150,10 @@ func (i *identity) status() serve.Identity {
 
 func (r *role) status() serve.Role {
 	term, held, err := r.lease.Now()
-	status := serve.Role{Region: r.Region, Error: text(err)}
+	r.mu.Lock()
+	fileErr := r.fileErr
+	r.mu.Unlock()
+	status := serve.Role{Region: r.Region, Error: text(errors.Join(err, fileErr))}
 	if held {
 		status.Expires, status.AccessKeyID, status.Region = &term.Value.Expires, term.Value.AccessKeyID, term.Value.Region
 	}
@@ -175,7 +178,7 @@ func (a *app) status(now time.Time) serve.App {
 	status := serve.App{
 		State: a.standingState(p, now), Generation: done.Generation, AgeSeconds: p.age(now).Seconds(),
 		Secrets: map[string]serve.Secret{}, Files: map[string]serve.File{},
-		Owed: append([]string{}, done.Owed...), Error: text(errors.Join(p.err, p.note, p.notifyErr)),
+		Owed: append([]string{}, done.Owed...), Error: text(errors.Join(p.err, p.note, p.notifyErr, p.unconfirmed.of(done.Generation))),
 	}
 	if next := earlier(a.loop.Next(), a.role.poll.Next()); !next.IsZero() {
 		status.Next = &next

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"outrider/deliver"
@@ -63,10 +64,17 @@ func tlsPair(v config.Verify, c config.App) (verify.TLSPair, error) {
 type gate struct {
 	verify.Ledger
 	path string // empty: nothing is kept
+
+	mu sync.Mutex // held while it is written down, so that no older copy is the last
 }
 
 func (g *gate) restore(state string) {
 	g.path = filepath.Join(state, "verify.json")
+	if left, err := filepath.Glob(filepath.Join(state, ".verify-*")); err == nil {
+		for _, path := range left {
+			_ = os.Remove(path) // a crash left it
+		}
+	}
 	tried := map[string]verify.Attempt{}
 	text, err := os.ReadFile(g.path)
 	if err == nil && json.Unmarshal(text, &tried) == nil {
@@ -77,6 +85,8 @@ func (g *gate) restore(state string) {
 // keep writes down what was tried. What cannot be written is tried once more
 // after a restart.
 func (g *gate) keep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	text, err := json.Marshal(g.Attempts())
 	if err != nil || g.path == "" {
 		return
@@ -120,7 +130,7 @@ func (a *app) verified(ctx context.Context, ledger *deliver.Ledger, current secr
 			a.gate.Note(step, result, time.Now())
 			a.gate.keep()
 		default:
-			return current, nil, &waitError{step.Err, step.At}
+			return current, nil, &waitError{error: step.Err, at: step.At, alarm: step.Alarm}
 		}
 	}
 }

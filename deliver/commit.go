@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -55,14 +56,11 @@ func (l *Ledger) Commit(s *Staged, p Plan) (uint64, error) {
 		return 0, errors.Join(err, s.Discard())
 	}
 	i := l.intent(s, p)
-	if err == nil && p.Confirm {
+	if p.Confirm {
 		err = s.keepPrevious(&i, l.now())
 	}
 	if err == nil {
-		err = s.sync()
-	}
-	if err == nil {
-		err = l.declare(record{Kind: intended, Generation: s.generation, Intent: &i})
+		err = l.declare(s, i)
 	}
 	if err != nil {
 		return 0, errors.Join(err, s.Discard())
@@ -109,6 +107,9 @@ func (l *Ledger) intent(s *Staged, p Plan) intent {
 	for _, c := range s.changes {
 		r := c.record(l.state)
 		r.Staged = s.Path(r.Destination)
+		if r.InPlace {
+			r.Old, _ = l.state.digestOf(c.room.folder, c.name) // empty when there is no file
+		}
 		i.Files = append(i.Files, r)
 	}
 	for _, c := range s.same {
@@ -195,29 +196,41 @@ func (c *change) copyPrevious() error {
 	return errors.Join(err, to.Close())
 }
 
-// sync makes all that is staged or kept durable, but for the files, which are.
-func (s *Staged) sync() error {
-	var folders []*os.File
+// sync makes all that is staged or kept, and the intent in the journal,
+// durable.
+func (s *Staged) sync(journal *os.File) error {
+	todo := []func() error{func() error {
+		return inFolder(syncData(journal), "sync journal "+journal.Name(), filepath.Dir(journal.Name()))
+	}}
+	for _, c := range s.changes {
+		if c.from != nil && !c.room.inMemory {
+			todo = append(todo, c.sync)
+		}
+	}
 	seen := map[*os.File]bool{}
-	s.between()
-	add := func(list ...*os.File) {
-		for _, f := range list {
-			if f != nil && !seen[f] {
+	for _, r := range append(slices.Clone(s.rooms), s.flipRoom()...) {
+		for _, f := range r.unsynced {
+			if !seen[f] && !r.inMemory {
 				seen[f] = true
-				folders = append(folders, f)
+				todo = append(todo, syncing(f))
 			}
 		}
 	}
-	for _, r := range s.rooms {
-		add(r.stage)
-		add(r.unsynced...)
-	}
-	if s.flip != nil {
-		add(s.flip.unsynced...)
-	}
-	err := syncFolders(folders)
+	err := parallel(todo)
 	s.between()
 	return err
+}
+
+// sync makes the staged file durable.
+func (c *change) sync() error {
+	file, err := openIn(c.from, c.name, unix.O_RDONLY)
+	if err == nil {
+		err = errors.Join(file.Sync(), file.Close())
+	}
+	if err != nil {
+		return &FileError{c.file.Destination, inFolder(err, "sync its staged copy", c.room.place.path)}
+	}
+	return nil
 }
 
 // publish moves every change to its place and syncs each folder once. Moved
@@ -228,7 +241,7 @@ func (s *Staged) publish() (moved bool, err error) {
 			return false, &FileError{s.flip.path, err}
 		}
 		s.between()
-		return true, syncFolders([]*os.File{s.flip.folder, s.flip.store})
+		return true, parallel([]func() error{syncing(s.flip.folder), syncing(s.flip.store)})
 	}
 	for _, c := range s.changes {
 		begun, err := c.publish(s)
@@ -238,13 +251,13 @@ func (s *Staged) publish() (moved bool, err error) {
 		}
 		s.between()
 	}
-	var folders []*os.File
+	var todo []func() error
 	for _, r := range s.rooms {
-		if r.moved {
-			folders = append(folders, r.folder)
+		if r.moved && !r.inMemory {
+			todo = append(todo, syncing(r.folder))
 		}
 	}
-	return moved, syncFolders(folders)
+	return moved, parallel(todo)
 }
 
 // publish moves the staged file to its place.

@@ -27,7 +27,6 @@ type flip struct {
 	fill     *os.File // the new generation's folder; nil until it is staged
 	next     string   // the name of that
 	previous string   // the name that the present one has, or gets, in the store; empty: none
-	unsynced []*os.File
 }
 
 const (
@@ -120,6 +119,14 @@ func (p *flip) openCurrent(w *walker) error {
 		p.room = r
 	}
 	return err
+}
+
+// flipRoom returns the room of the folder that is exchanged, if one is.
+func (s *Staged) flipRoom() []*room {
+	if s.flip == nil {
+		return nil
+	}
+	return []*room{s.flip.room}
 }
 
 func (p *flip) close() {
@@ -217,7 +224,8 @@ func (p *flip) open(s *Staged, now standing) error {
 	if err != nil {
 		return inFolder(err, "make folder "+filepath.Join(p.store.Name(), p.next), p.store.Name())
 	}
-	p.unsynced = append(p.unsynced, p.fill, p.store)
+	p.room.dirty(p.fill)
+	p.room.dirty(p.store)
 	s.between()
 	for _, c := range s.same {
 		// In a folder that others may change, nobody knows who else has it open.
@@ -245,7 +253,7 @@ func (p *flip) openStore() error {
 		p.store, err = openOurs(p.folder, name)
 	}
 	if err == nil {
-		p.unsynced = append(p.unsynced, p.folder)
+		p.room.dirty(p.folder)
 		err = unix.Fchmod(int(p.store.Fd()), 0o711)
 	}
 	return inFolder(err, "make folder "+path, p.folder.Name())

@@ -68,6 +68,7 @@ type fileRecord struct {
 	GID         int     `json:"gid"`
 	Mode        uint32  `json:"mode"`
 	Previous    string  `json:"previous,omitempty"` // path of what it replaces, when that is kept
+	Old         string  `json:"old,omitempty"`      // digest of what is rewritten in place
 }
 
 // folderRecord is the exchange of one folder.
@@ -84,9 +85,9 @@ type journal struct {
 	lost error // why nothing can be added any more
 }
 
-// add writes a record behind the last one. A durable one is on disk when add
-// returns nil. After an error the journal is as it was before.
-func (j *journal) add(r record, durable bool) error {
+// add writes a record behind the last one. After an error the journal is as it
+// was before.
+func (j *journal) add(r record) error {
 	if j.lost != nil {
 		return j.lost
 	}
@@ -94,17 +95,24 @@ func (j *journal) add(r record, durable bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = j.file.WriteAt(line, j.size)
-	if err == nil && durable {
-		err = unix.Fdatasync(int(j.file.Fd()))
-	}
-	if err != nil {
+	if _, err = j.file.WriteAt(line, j.size); err != nil {
 		// What has arrived of it must not stand before the next one.
 		j.lost = j.file.Truncate(j.size)
 		return err
 	}
 	j.size += int64(len(line))
 	return nil
+}
+
+// syncData makes what was written to a file, and its length, durable.
+func syncData(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var syncErr error
+	err = conn.Control(func(fd uintptr) { syncErr = unix.Fdatasync(int(fd)) })
+	return errors.Join(err, syncErr)
 }
 
 // encode returns the record's line: a checksum, the record in JSON, a newline.

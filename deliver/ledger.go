@@ -255,15 +255,25 @@ func (l *Ledger) Seen() time.Time {
 	return info.ModTime()
 }
 
-// declare writes down what must be known after a crash, durably.
-func (l *Ledger) declare(r record) error {
+// declare writes an intent down, and returns when it and all that it is about
+// are durable. Which of them is first does not matter: until all are, nothing
+// is moved, and an intent without its files is recovered to nothing.
+func (l *Ledger) declare(s *Staged, i intent) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	r.At = time.Now().UTC()
-	if err := l.journal.add(r, true); err != nil {
-		return inFolder(err, "write journal "+l.journal.file.Name(), l.state.dir.Name())
+	r := record{Kind: intended, At: time.Now().UTC(), Generation: s.generation, Intent: &i}
+	file, err := l.journal.file, l.journal.add(r)
+	if err == nil {
+		l.standing.apply(r)
 	}
-	l.standing.apply(r)
+	l.mu.Unlock()
+	if err != nil {
+		return inFolder(err, "write journal "+file.Name(), l.state.dir.Name())
+	}
+	s.between()
+	if err := s.sync(file); err != nil {
+		l.note(record{Kind: failed, Generation: s.generation, Reason: err.Error()})
+		return err
+	}
 	return nil
 }
 
@@ -272,7 +282,7 @@ func (l *Ledger) declare(r record) error {
 // next intent says so) is no reason to stop. The caller holds l.mu.
 func (l *Ledger) remark(r record) {
 	r.At = time.Now().UTC()
-	_ = l.journal.add(r, false)
+	_ = l.journal.add(r)
 	l.standing.apply(r)
 }
 

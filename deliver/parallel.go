@@ -9,41 +9,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parallel calls f for each number below n, several at a time, and returns
-// when all are done. Most of the time is waiting for the disk, and a disk
-// flushes for many in hardly more time than for one. In memory, where nothing
-// waits, one comes after the other.
-func parallel(n int, inMemory bool, f func(int)) {
+// parallel does all that is to be done, several things at a time, and returns
+// when all are done. It is for waiting for the disk, which flushes for many in
+// hardly more time than for one.
+func parallel(todo []func() error) error {
 	const width = 16
-	if n == 1 || inMemory {
-		for i := range n {
-			f(i)
-		}
-		return
+	if len(todo) == 1 {
+		return todo[0]()
 	}
+	errs := make([]error, len(todo))
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range min(n, width) {
+	for range min(len(todo), width) {
 		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
+			for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
+				errs[i] = todo[i]()
 			}
 		})
 	}
 	group.Wait()
-}
-
-// inMemory reports whether a folder is on a file system that has no disk.
-func inMemory(folder *os.File) bool {
-	var st unix.Statfs_t
-	return unix.Fstatfs(int(folder.Fd()), &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
-}
-
-// syncFolders makes the entries of folders durable.
-func syncFolders(folders []*os.File) error {
-	errs := make([]error, len(folders))
-	parallel(len(folders), len(folders) == 0 || inMemory(folders[0]), func(i int) {
-		errs[i] = inFolder(folders[i].Sync(), "sync folder "+folders[i].Name(), folders[i].Name())
-	})
 	return errors.Join(errs...)
+}
+
+// syncing makes the entries of a folder durable, when it is called.
+func syncing(f *os.File) func() error {
+	return func() error { return inFolder(f.Sync(), "sync folder "+f.Name(), f.Name()) }
+}
+
+// isInMemory reports whether a folder is on a file system that no power loss
+// leaves anything of, so that nothing in it is ever synced.
+func isInMemory(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
 }

@@ -3,7 +3,6 @@ package deliver
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +29,14 @@ func (l *Ledger) recover() (uint64, error) {
 	defer w.close()
 	s := &Staged{state: l.state, app: l.app, generation: now.Pending.Generation}
 	defer s.close()
-	found, err := s.find(w, now.Pending.Intent)
+	partly, err := s.find(w, now.Pending.Intent)
+	if err == nil {
+		err = s.sync(l.journal.file) // the crash may have come first
+	}
 	if err == nil {
 		return l.carryOut(s)
 	}
-	l.note(record{Kind: failed, Generation: s.generation, Torn: found, Reason: "interrupted: " + err.Error()})
+	l.note(record{Kind: failed, Generation: s.generation, Torn: partly, Reason: "interrupted: " + err.Error()})
 	return 0, torn(l.now())
 }
 
@@ -62,7 +64,7 @@ func (s *Staged) find(w *walker, i *intent) (partly bool, err error) {
 		switch {
 		case lookErr != nil:
 			err = errors.Join(err, &FileError{f.Destination, lookErr})
-			partly = partly || f.InPlace
+			partly = partly || f.InPlace && !s.untouched(c, f)
 		case inPlace:
 			partly = true
 		default:
@@ -70,6 +72,15 @@ func (s *Staged) find(w *walker, i *intent) (partly bool, err error) {
 		}
 	}
 	return partly, err
+}
+
+// untouched reports whether a file that is rewritten in place has not been yet.
+func (s *Staged) untouched(c *change, f fileRecord) bool {
+	if c == nil {
+		return false
+	}
+	digest, err := s.state.digestOf(c.room.folder, c.name)
+	return errors.Is(err, unix.ENOENT) || err == nil && digest == f.Old
 }
 
 // findFile looks for one file: in place, or where it was staged.
@@ -82,27 +93,40 @@ func (s *Staged) findFile(w *walker, rooms map[inode]*room, f fileRecord) (c *ch
 	if digest, err := s.state.digestOf(c.room.folder, c.name); err == nil && digest == f.Digest {
 		return nil, true, c.settle()
 	}
-	folder, err := openOurs(c.room.folder, c.room.own)
-	if err != nil {
-		return nil, false, fmt.Errorf("what was staged is gone: %w", err)
+	if err := c.room.reopen(); err != nil {
+		return c, false, fmt.Errorf("what was staged is gone: %w", err)
 	}
-	defer folder.Close()
 	// The folder may still have, or have again, the name of an earlier
 	// generation. It does not matter: a digest proves more than a name.
-	names, err := folder.Readdirnames(-1)
-	for _, name := range names {
-		from, openErr := openOurs(folder, name)
-		if openErr != nil {
-			continue
-		}
+	for _, from := range c.room.found {
 		if digest, err := s.state.digestOf(from, c.name); err == nil && digest == f.Digest {
 			c.from = from
-			c.room.found = append(c.room.found, from)
 			return c, false, nil
 		}
-		_ = from.Close()
 	}
-	return nil, false, errors.Join(errors.New("what was staged is gone"), err)
+	return c, false, errors.New("what was staged is gone")
+}
+
+// reopen opens all folders in the app's folder, unless that is done. None of
+// them may have been synced.
+func (r *room) reopen() error {
+	if r.outer != nil {
+		return nil
+	}
+	outer, err := openOurs(r.folder, r.own)
+	if err != nil {
+		return err
+	}
+	r.outer = outer
+	names, err := outer.Readdirnames(-1)
+	for _, name := range names {
+		if f, err := openOurs(outer, name); err == nil {
+			r.found = append(r.found, f)
+		}
+	}
+	r.unsynced = append(r.unsynced, r.folder, r.outer)
+	r.unsynced = append(r.unsynced, r.found...)
+	return err
 }
 
 // settle notes what the interrupted commit has put in place, which may not be
@@ -131,7 +155,7 @@ func (s *Staged) findFolder(w *walker, i *intent) error {
 	}
 	p.next, p.previous = i.Folder.Next, i.Folder.Previous
 	if p.current == p.next {
-		return errors.Join(p.settle(), syncFolders([]*os.File{p.folder, p.store}))
+		return errors.Join(p.settle(), parallel([]func() error{syncing(p.folder), syncing(p.store)}))
 	}
 	if p.fill, err = openFolder(p.store, p.next); err != nil {
 		return fmt.Errorf("what was staged is gone: %w", err)
@@ -141,6 +165,8 @@ func (s *Staged) findFolder(w *walker, i *intent) error {
 		if digest, err := s.state.digestOf(p.fill, name); err != nil || digest != f.Digest {
 			return &FileError{f.Destination, errors.Join(errors.New("what was staged is gone"), err)}
 		}
+		s.changes = append(s.changes, &change{file: File{Destination: f.Destination}, room: p.room, name: name, from: p.fill})
 	}
+	p.room.unsynced = append(p.room.unsynced, p.folder, p.store, p.fill)
 	return p.relink()
 }

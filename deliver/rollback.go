@@ -79,7 +79,7 @@ func (l *Ledger) RollBack(generation uint64, reason string) (uint64, error) {
 	i.Owed = namesOf(l.targets)
 	l.mu.Unlock()
 	i.Undoes, i.Reason, i.Versions = generation, reason, now.Undo.Versions
-	if err := l.declare(record{Kind: intended, Generation: s.generation, Intent: &i}); err != nil {
+	if err := l.declare(s, i); err != nil {
 		return 0, err
 	}
 	return l.carryOut(s)

@@ -277,8 +277,8 @@ func (s *Staged) compare(c *change) (bool, error) {
 	return same, errors.Join(err, file.Close())
 }
 
-// fill stages every change: written, owned, labelled and synced beside its
-// destination, and in no reader's way.
+// fill stages every change: written, owned and labelled beside its destination,
+// and in no reader's way.
 func (s *Staged) fill(now standing) error {
 	errs := make([]error, len(s.changes))
 	if s.flip != nil {
@@ -299,16 +299,16 @@ func (s *Staged) fill(now standing) error {
 		return err
 	}
 	s.between()
-	parallel(len(s.changes), inMemory(s.changes[0].from), func(i int) {
-		if err := s.changes[i].stage(s); err != nil {
-			errs[i] = &FileError{s.changes[i].file.Destination, err}
+	for i, c := range s.changes {
+		if err := c.stage(s); err != nil {
+			errs[i] = &FileError{c.file.Destination, err}
 		}
-	})
+	}
 	return errors.Join(errs...)
 }
 
 // stage writes the new content beside its destination, under its final
-// owner, mode and label, and syncs it.
+// owner, mode and label.
 func (c *change) stage(s *Staged) error {
 	folder := c.room.place.path
 	fd, err := openat(int(c.from.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -324,10 +324,6 @@ func (c *change) stage(s *Staged) error {
 	}
 	if err == nil {
 		err = relabel(file, c.room.labelFor(c.name))
-	}
-	s.between()
-	if err == nil {
-		err = inFolder(file.Sync(), "sync its staged copy", folder)
 	}
 	s.between()
 	return errors.Join(err, file.Close())

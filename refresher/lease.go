@@ -21,6 +21,7 @@ type Lease[T any] struct {
 	// Granted is called after a new term was taken up: Get returns it by
 	// then. It may be nil, and must not block.
 	Granted func()
+	Splay   time.Duration // the first attempt of a Run waits for a random part of it
 	Retry   Backoff
 	Roll    func() float64 // a random number in [0, 1)
 
@@ -41,6 +42,12 @@ func (l *Lease[T]) Run(ctx context.Context) error {
 	l.init()
 	failures, refused := 0, 0
 	at := l.renewAt
+	if _, held, _ := l.Now(); !held && l.Splay > 0 {
+		first := time.Now().Add(time.Duration(float64(l.Splay) * l.Roll()))
+		if err := until(ctx, first, nil); err != nil {
+			return err
+		}
+	}
 	for ctx.Err() == nil {
 		if _, held, _ := l.Now(); !held || !time.Now().Before(at) {
 			at, failures = l.attempt(ctx, failures)

@@ -189,3 +189,18 @@ func TestLeaseGetEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestLeaseWaitsARandomPartOfItsSplayBeforeTheFirstAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		lease := &Lease[int]{Create: (&lender{}).create, Roll: middling, Splay: 4 * time.Second}
+		ended := make(chan error, 1)
+		go func() { ended <- lease.Run(ctx) }()
+		began := time.Now()
+		if _, _, err := lease.Get(ctx); err != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("the first term came after %v (%v), want 2s", time.Since(began), err)
+		}
+		cancel()
+		<-ended
+	})
+}

@@ -327,7 +327,7 @@ func TestOtherReadersOfDotenvAgree(t *testing.T) {
 // TestTheLongestLineOfMyCnf shows that MariaDB reads as much as we write.
 func TestTheLongestLineOfMyCnf(t *testing.T) {
 	p := proofs()[slices.IndexFunc(proofs(), func(p proof) bool { return p.format == MyCnf })]
-	longest := maxMyCnf - len("k0=\n")
+	longest := maxMyCnf - len("k0=")
 	file, want, err := p.file([]written{{p.forms["bare"], strings.Repeat("x", longest)}})
 	if err != nil {
 		t.Fatal(err)

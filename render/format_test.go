@@ -198,7 +198,7 @@ func TestReasonsWhyAFormatFails(t *testing.T) {
 		"xml without an element":         {XML, "<!-- -->\n", "t: the result is not xml: line 2: it is not XML"},
 		"text outside of xml's element":  {XML, "<a/>\n{{ .db.port }}", "t: the result is not xml: line 1: text stands outside of the root element"},
 		"a wrong script":                 {Shell, "if true\nthen {{ .db.port }}\n", "t: the result is not shell: line 1: it is not a script"},
-		"too long a line of my.cnf":      {MyCnf, "[a]\nb={{ repeat 4093 \"x\" }}", "t: the result is not my.cnf: line 2: it is longer than 4094 bytes, the most that MySQL and MariaDB read"},
+		"too long a line of my.cnf":      {MyCnf, "[a]\nb={{ repeat 4095 \"x\" }}", "t: the result is not my.cnf: line 2: it is longer than 4094 bytes, the most that MySQL and MariaDB read"},
 		"an option without a group":      {MyCnf, "# note\na=b", "t: the result is not my.cnf: line 2: an option stands before the first [group]"},
 		"a group without end":            {MyCnf, "[a\n", "t: the result is not my.cnf: line 1: ] is missing"},
 		"a value without a section":      {INI, "a=b", "t: the result is not ini: line 1: a value stands before the first [section]"},

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxMyCnf is the longest line that MySQL and MariaDB read, with its end.
+// maxMyCnf is the longest line that MySQL and MariaDB read, without its end.
 const maxMyCnf = 4094
 
 // myCnf is what the programs of MySQL and MariaDB read as an option file.
@@ -56,7 +56,7 @@ func checkMyCnf(l lines, result []byte) error {
 	}
 	n := 0
 	for text := range bytes.Lines(result) {
-		if n++; len(text) > maxMyCnf {
+		if n++; len(bytes.TrimSuffix(text, []byte("\n"))) > maxMyCnf {
 			return faultf("line %d: it is longer than %d bytes, the most that MySQL and MariaDB read", n, maxMyCnf)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +40,8 @@ type options struct {
 	config   string
 	socket   string
 	logLevel string
-	quiet    bool // the command says by itself what went wrong: log only what is asked for
+	splay    time.Duration // before the first session
+	quiet    bool          // the command says by itself what went wrong: log only what is asked for
 }
 
 // usageError is a command line that says something wrong.
@@ -194,7 +196,7 @@ func (o *options) agent(notify func(string)) (*agent.Agent, *config.Config, *slo
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a, err := agent.New(c, agent.Options{Log: log, Version: version, Notify: notify})
+	a, err := agent.New(c, agent.Options{Log: log, Version: version, Notify: notify, Splay: o.splay})
 	if err != nil {
 		return nil, nil, nil, configError{err}
 	}

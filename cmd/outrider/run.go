@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ func (o *options) run(ctx context.Context) error {
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
 
+	o.splay = startSplay()
 	a, c, log, err := o.agent(tellSystemd)
 	if err != nil {
 		return err
@@ -53,6 +55,17 @@ func (o *options) run(ctx context.Context) error {
 	err = group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// startSplay returns how far the first CreateSession is put off: an account
+// may make ten a second, and after a power cut every host of a site asks. A
+// sidecar that is started on a machine long up asks at once.
+func startSplay() time.Duration {
+	var up unix.Sysinfo_t
+	if err := unix.Sysinfo(&up); err != nil || time.Duration(up.Uptime)*time.Second > 5*time.Minute {
+		return 0
+	}
+	return 3 * time.Second
 }
 
 // hideMemory turns off core dumps of this process, and its memory to others of

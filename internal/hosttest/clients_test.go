@@ -98,8 +98,10 @@ func (h *host) use(t *testing.T, c client, variables string) string {
 // TestGenuineProgramsUseTheSidecarsSession has each program read a secret by
 // each way to a session. AWS is asked for one session a role, by the sidecar.
 func TestGenuineProgramsUseTheSidecarsSession(t *testing.T) {
+	const value = "pa55-of-the-database"
 	h := newHost(t, awslab.Options{Region: "eu-west-3"})
-	if _, err := h.lab.PutSecret("db", "pa55"); err != nil {
+	h.canary("the secret", value)
+	if _, err := h.lab.PutSecret("db", value); err != nil {
 		t.Fatal(err)
 	}
 	h.write("credentials", []byte(otherProfile+"[default]\noutput = text\naws_session_token = stale\n"))
@@ -137,7 +139,7 @@ listen:
 	} {
 		for program, c := range clients(t, h.endpoint) {
 			t.Run(name+"/"+program, func(t *testing.T) {
-				if got := h.use(t, c, variables); got != "pa55" {
+				if got := h.use(t, c, variables); got != value {
 					t.Error("the value that was read is another one")
 				}
 			})

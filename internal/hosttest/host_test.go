@@ -99,6 +99,7 @@ func newHost(t *testing.T, o awslab.Options) *host {
 	leaf := h.ca.Leaf(t, pkitest.Options{})
 	h.write("host.pem", leaf.Certificate)
 	h.write("host.key", leaf.PrivateKey)
+	h.canary("the private key", strings.Split(string(leaf.PrivateKey), "\n")[1])
 	h.write("pass", []byte(password+"\n"))
 	return h
 }
