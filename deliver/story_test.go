@@ -111,22 +111,26 @@ func (s story) commit(l *Ledger, root string, version uint64, confirm bool) (uin
 }
 
 // tell lives through the story: a generation that is confirmed, one that is
-// rolled back, and one whose commit is interrupted and recovered. It prints
-// what is certain from then on.
+// rolled back, and two whose commits are interrupted, when the files of the
+// first folder have been moved, or before anything is synced, and recovered.
+// It prints what is certain from then on.
 func (s story) tell(root string, out io.Writer) error {
 	ctx := context.Background()
 	l, err := openLedger(filepath.Join(root, "state"), printer{out})
 	if err != nil {
 		return err
 	}
-	for generation, version := range []uint64{1: 1, 2: 2, 3: 1, 4: 4} {
+	for generation, version := range []uint64{1: 1, 2: 2, 3: 1, 4: 4, 5: 5} {
 		switch generation {
 		case 0:
 			continue
 		case 3:
 			_, err = l.RollBack(2, "it does not run")
-		case 4:
-			s.interrupt(l, root, version)
+		case 4, 5:
+			s.interrupt(l, root, version, func() bool {
+				text, err := os.ReadFile(s.paths(root)[1])
+				return generation == 5 && l.now().Pending != nil || err == nil && string(text) == s.text(version)
+			})
 			if l, err = openLedger(filepath.Join(root, "state"), printer{out}); err == nil {
 				_, err = l.Recover()
 			}
@@ -148,10 +152,10 @@ func (s story) tell(root string, out io.Writer) error {
 	return nil
 }
 
-// interrupt ends a commit when all files of the first folder are new, as a crash does.
-func (s story) interrupt(l *Ledger, root string, version uint64) {
+// interrupt ends a commit between two steps, as a crash does.
+func (s story) interrupt(l *Ledger, root string, version uint64, now func() bool) {
 	l.state.step = func() {
-		if text, err := os.ReadFile(s.paths(root)[1]); err == nil && string(text) == s.text(version) {
+		if now() {
 			runtime.Goexit()
 		}
 	}
@@ -179,7 +183,7 @@ func TestStory(t *testing.T) {
 			if err := errors.Join(s.begin(root), s.tell(root, io.Discard)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.read(root); got != s.text(4) {
+			if got, err := s.read(root); got != s.text(5) {
 				t.Errorf("got %q, error %v", got, err)
 			}
 			entries, err := History(filepath.Join(root, "state"), "app")
@@ -194,7 +198,8 @@ func TestStory(t *testing.T) {
 				"1 from 1: 3 files, 1 told, owed [], confirmed ",
 				"2 from 2: 3 files, 1 told, owed [], rolled back it does not run",
 				"3 from 1: 3 files, 1 told, owed [], superseded ",
-				"4 from 4: 3 files, 1 told, owed [], current ",
+				"4 from 4: 3 files, 1 told, owed [], superseded ",
+				"5 from 5: 3 files, 1 told, owed [], current ",
 			}
 			if diff := cmp.Diff(got, want); diff != "" {
 				t.Errorf("history (-got +want):\n%s", diff)

@@ -45,6 +45,8 @@ func rooms() map[string][]string {
 		"internal/child":         {xsys},
 		"internal/config":        {"secret", xsys, yaml},
 		"internal/credfile":      {"secret"},
+		"internal/e2e":           {},
+		"internal/hosttest":      {},
 		"internal/house":         {},
 		"internal/mariadbtest":   {mysql, xsys},
 		"internal/pkitest":       {gospiffe, grpc},
