@@ -78,25 +78,22 @@ func New(c *config.Config, o Options) (*Agent, error) {
 
 // Run is the sidecar. It returns nil when ctx ends, and an error only when
 // another sidecar runs on the same state. While the state folder is not usable
-// it answers who asks, and hands out no session.
+// it answers who asks how it stands, and no more.
 func (a *Agent) Run(ctx context.Context) error {
 	w := a.current()
-	for _, r := range w.roles {
-		_ = r.writeToken() // before anybody can meet an old one; its loop reports what is wrong
-	}
 	var held *lock
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		if held, err = a.holdState(running, w.config.State); err != nil {
 			return err
 		}
+		a.endpoints(running, group, w.config.Listen)
 		group.Go(func() error { return a.readiness(running) })
 		return a.worlds(running, group, held.state)
 	})
 	if path := w.config.Listen.Admin; path != "" {
 		a.serve(running, group, "admin socket", serve.Admin{Path: path, Agent: a, Log: a.o.Log})
 	}
-	a.endpoints(running, group, w.config.Listen)
 	group.Go(func() error {
 		<-running.Done()
 		a.o.Notify("STOPPING=1")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,8 @@ const tokenMode fs.FileMode = 0o440
 // long as the process runs.
 type local struct {
 	files sync.Mutex // held while a file is written: roles may share a credentials file
+
+	listens atomic.Bool // the container endpoint's address is ours: its tokens may be handed out
 
 	mu     sync.Mutex
 	tokens map[string]secret.Value // what clients of the container endpoint show, by role
@@ -64,6 +67,17 @@ func (a *Agent) Grant(name string) (serve.Grant, error) {
 	return g, nil
 }
 
+// handOutTokens writes every role's token before anybody is answered, and not
+// earlier: another sidecar may have the address, and its tokens in the files.
+func (a *Agent) handOutTokens() {
+	a.host.local.listens.Store(true)
+	for _, r := range a.current().roles {
+		if err := r.writeToken(); err != nil {
+			r.out.Wake() // its loop reports what is wrong, and tries again
+		}
+	}
+}
+
 // runner is something that is served until its context ends.
 type runner interface {
 	Run(context.Context) error
@@ -76,7 +90,7 @@ func (a *Agent) endpoints(ctx context.Context, group *errgroup.Group, l config.L
 		if c.Network == "unix" {
 			address = "unix:" + address
 		}
-		a.serve(ctx, group, "credentials endpoint", serve.Container{Address: address, Agent: a, Log: a.o.Log})
+		a.serve(ctx, group, "credentials endpoint", serve.Container{Address: address, Agent: a, Log: a.o.Log, Listening: a.handOutTokens})
 	}
 	if i := l.IMDS; i.Address.Address != "" {
 		a.serve(ctx, group, "imds endpoint", serve.IMDS{Address: i.Address.Address, Role: i.Role, Agent: a, Log: a.o.Log})
@@ -113,7 +127,7 @@ func (r *role) handOut(context.Context) error {
 
 func (r *role) writeToken() error {
 	t := r.Token
-	if t == nil {
+	if t == nil || !r.local.listens.Load() {
 		return nil
 	}
 	r.local.files.Lock()

@@ -199,18 +199,21 @@ func (c *change) copyPrevious() error {
 // sync makes all that is staged or kept, and the intent in the journal,
 // durable.
 func (s *Staged) sync(journal *os.File) error {
+	if s.volatile = s.inMemory(); s.volatile {
+		return nil
+	}
 	todo := []func() error{func() error {
 		return inFolder(syncData(journal), "sync journal "+journal.Name(), filepath.Dir(journal.Name()))
 	}}
 	for _, c := range s.changes {
-		if c.from != nil && !c.room.inMemory {
+		if c.from != nil {
 			todo = append(todo, c.sync)
 		}
 	}
 	seen := map[*os.File]bool{}
 	for _, r := range append(slices.Clone(s.rooms), s.flipRoom()...) {
 		for _, f := range r.unsynced {
-			if !seen[f] && !r.inMemory {
+			if !seen[f] {
 				seen[f] = true
 				todo = append(todo, syncing(f))
 			}
@@ -219,6 +222,24 @@ func (s *Staged) sync(journal *os.File) error {
 	err := parallel(todo)
 	s.between()
 	return err
+}
+
+// inMemory reports whether all that changes is in memory. Then nothing is
+// synced, not even the journal: after a power loss the files are gone, and are
+// news when they are made again, whatever is known of them.
+func (s *Staged) inMemory() bool {
+	if len(s.changes) == 0 || s.state != nil && s.state.disk {
+		return false
+	}
+	if s.flip != nil {
+		return isInMemory(s.flip.folder)
+	}
+	for _, r := range s.rooms {
+		if len(r.unsynced) > 0 && !isInMemory(r.folder) {
+			return false
+		}
+	}
+	return true
 }
 
 // sync makes the staged file durable.
@@ -241,6 +262,9 @@ func (s *Staged) publish() (moved bool, err error) {
 			return false, &FileError{s.flip.path, err}
 		}
 		s.between()
+		if s.volatile {
+			return true, nil
+		}
 		return true, parallel([]func() error{syncing(s.flip.folder), syncing(s.flip.store)})
 	}
 	for _, c := range s.changes {
@@ -253,7 +277,7 @@ func (s *Staged) publish() (moved bool, err error) {
 	}
 	var todo []func() error
 	for _, r := range s.rooms {
-		if r.moved && !r.inMemory {
+		if r.moved && !s.volatile {
 			todo = append(todo, syncing(r.folder))
 		}
 	}

@@ -35,6 +35,7 @@ func mortal(name, root, step string) error {
 	if err != nil {
 		return err
 	}
+	state.disk = true
 	var steps atomic.Int64
 	state.step = func() {
 		if steps.Add(1) == last {

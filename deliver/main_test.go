@@ -244,6 +244,7 @@ func openLedger(state string, targets ...Target) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.disk = true
 	return s.Open("app", targets)
 }
 

@@ -36,8 +36,8 @@ func syncing(f *os.File) func() error {
 	return func() error { return inFolder(f.Sync(), "sync folder "+f.Name(), f.Name()) }
 }
 
-// isInMemory reports whether a folder is on a file system that no power loss
-// leaves anything of, so that nothing in it is ever synced.
+// isInMemory reports whether a folder is on a file system of which no power
+// loss leaves anything.
 func isInMemory(f *os.File) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(int(f.Fd()), &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)

@@ -101,7 +101,10 @@ func (s *Staged) findFile(w *walker, rooms map[inode]*room, f fileRecord) (c *ch
 	for _, from := range c.room.found {
 		if digest, err := s.state.digestOf(from, c.name); err == nil && digest == f.Digest {
 			c.from = from
-			return c, false, nil
+			if f.Previous != "" && (!f.InPlace || s.untouched(c, f)) {
+				err = c.keepPrevious() // again, since a power loss may have taken it
+			}
+			return c, false, err
 		}
 	}
 	return c, false, errors.New("what was staged is gone")

@@ -28,7 +28,6 @@ type room struct {
 	previous *os.File        // .outrider-APP/previous; nil until it is needed
 	found    []*os.File      // folders in which recovery found something staged
 	moved    bool            // some destination has become another file
-	inMemory bool            // nothing in it is ever synced
 	label    string          // SELinux: what new files get; empty: nothing
 	unsynced []*os.File      // folders with entries that a power loss could take
 }
@@ -91,7 +90,7 @@ func (r *room) openStage(generation string) error {
 	if err := r.openOuter(); err != nil {
 		return err
 	}
-	r.label, r.inMemory = labelOf(r.folder), isInMemory(r.folder)
+	r.label = labelOf(r.folder)
 	if r.spare != "" {
 		// Not synced: recovery looks into whatever folder is there.
 		if err := unix.Renameat(int(r.outer.Fd()), r.spare, int(r.outer.Fd()), generation); err != nil {

@@ -26,6 +26,7 @@ type Staged struct {
 	drifts     []*drift
 	flip       *flip // layout: directory
 	news       bool  // also without a change
+	volatile   bool  // nothing has to be synced
 	end        func()
 }
 

@@ -22,6 +22,7 @@ type State struct {
 	dir  *os.File
 	key  []byte
 	step func() // called between any two steps, by tests that end the process there; nil: not
+	disk bool   // what is in memory is synced like what is on disk, for tests
 
 	made    atomic.Uint64 // entries of the folder made so far
 	syncing sync.Mutex

@@ -24,6 +24,9 @@ type Container struct {
 	Address string
 	Agent   sessions
 	Log     *slog.Logger
+	// Listening is called once the address is ours, before anybody is
+	// answered: it is the time to hand out the tokens. nil: nobody is told.
+	Listening func()
 }
 
 // Run listens and answers until ctx ends, whose cause it returns; answers
@@ -40,6 +43,9 @@ func (c Container) Run(ctx context.Context) error {
 	listener, err := listen(ctx)
 	if err != nil {
 		return err
+	}
+	if c.Listening != nil {
+		c.Listening()
 	}
 	return p.serve(ctx, listener, c.endpoint().server(c.Log), grace)
 }

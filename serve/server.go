@@ -124,7 +124,8 @@ func oneHop(c syscall.RawConn, six bool) error {
 // is to have. One that a dead process left is replaced, one that a live
 // process serves is an error.
 func (p place) listenUnix(ctx context.Context) (net.Listener, error) {
-	if err := os.Mkdir(filepath.Dir(p.address), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+	// Others may go through it, to what is theirs in it, and not list it.
+	if err := os.Mkdir(filepath.Dir(p.address), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, p.wrap(fmt.Errorf("%w; create the folder for outrider's user or change %s", err, p.key))
 	}
 	if err := p.takeOver(ctx); err != nil {

@@ -26,6 +26,9 @@ func writeTable(out io.Writer, s serve.Status) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Identities)) {
 		i := s.Identities[name]
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", name, i.Subject, i.Serial, i.Key, ends(i.NotAfter))
+		if i.Subject != "" {
+			_, _ = fmt.Fprintf(t, "  issuer %s, serial %s in hex, key in %s%s\n", i.Issuer, i.SerialHex, i.Place, names(i.SAN))
+		}
 		problem(t, i.Error)
 	}
 	if len(s.Roles) > 0 {
@@ -56,6 +59,14 @@ func problem(t io.Writer, text string) {
 	for line := range strings.SplitSeq(text, "\n") {
 		_, _ = fmt.Fprintf(t, "  ! %s\n", line)
 	}
+}
+
+// names lists a certificate's alternative names, if it has any.
+func names(san []string) string {
+	if len(san) == 0 {
+		return ""
+	}
+	return ", SAN " + strings.Join(san, " ")
 }
 
 // ends says how long something still holds.

@@ -210,6 +210,7 @@ func TestOnceTellsOfARollBack(t *testing.T) {
 	t.Parallel()
 	s := newConfirmed(t, "1s")
 	s.write("forgiven", "")
+	good := s.put("db", "good 1")
 	s.do("once")
 	if err := os.Remove(s.path("forgiven")); err != nil {
 		t.Fatal(err)
@@ -221,5 +222,10 @@ func TestOnceTellsOfARollBack(t *testing.T) {
 		}
 		s.conf("good 1")
 	}
+	s.told("good 1", "bad 1", "good 1")
+
+	// Where the label goes back as well, nothing is wrong any more.
+	s.label("db", "AWSCURRENT", good)
+	s.do("once")
 	s.told("good 1", "bad 1", "good 1")
 }

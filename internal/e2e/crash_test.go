@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"outrider/awslab"
 	"outrider/serve"
 )
 
@@ -68,58 +68,83 @@ func long(name string) func(int) string {
 type crash struct {
 	*scene
 	one, two *pool
+	flips    bool       // layout: directory
 	pause    sync.Mutex // held: nothing rotates
 	reads    int
 }
 
-func newCrash(t *testing.T) *crash {
+func newCrash(t *testing.T, layout string) *crash {
 	t.Helper()
 	s := newScene(t, "")
-	c := &crash{scene: s, one: newPool(s, "one", long("one")), two: newPool(s, "two", long("two"))}
-	s.script("tell", `printf '%s %s\n' $OUTRIDER_GENERATION "$(cat DIR/first DIR/second DIR/both | sha256sum)" >> DIR/told`)
+	c := &crash{scene: s, one: newPool(s, "one", long("one")), two: newPool(s, "two", long("two")), flips: layout == "directory"}
+	s.script("tell", `cd DIR/conf && printf '%s %s\n' $OUTRIDER_GENERATION "$(cat first second both | sha256sum)" >> DIR/told`)
+	if !c.flips {
+		if err := os.Mkdir(s.path("conf"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.configure(`
 apps:
   billing:
     secrets: {one: {secret: one}, two: {secret: two}}
     files:
-      - {content: "{{ .one }}", destination: first}
-      - {content: "{{ .two }}", destination: second}
-      - {content: "{{ .one }}{{ .two }}", destination: both}
+      - {content: "{{ .one }}", destination: conf/first}
+      - {content: "{{ .two }}", destination: conf/second}
+      - {content: "{{ .one }}{{ .two }}", destination: conf/both}
+    layout: ` + layout + `
     notify: [{run: [DIR/tell]}]
 `)
 	return c
 }
 
-// whole returns the versions that the files are of. Each must be, to the last
-// byte, what one version or one pair of versions makes of it.
-func (c *crash) whole() (first, second int, both [2]int, err error) {
-	var rest string
-	ok := true
-	cut := func(p *pool, text string) (n int) {
-		var found bool
-		n, rest, found = p.cut(text)
-		ok = ok && found
-		return n
-	}
-	var texts []string
-	for _, name := range []string{"first", "second", "both"} {
-		text, err := os.ReadFile(c.path(name))
-		if err != nil {
-			return 0, 0, both, err
+// texts reads the three files, as an application does that opens their folder
+// first. A folder of two generations ago may be removed under its hands.
+func (c *crash) texts() ([3]string, error) {
+	var texts [3]string
+	var err error
+	for range 10 {
+		var folder *os.Root
+		if folder, err = os.OpenRoot(c.path("conf")); err != nil {
+			return texts, err
 		}
-		texts = append(texts, string(text))
+		for i, name := range []string{"first", "second", "both"} {
+			var text []byte
+			if text, err = folder.ReadFile(name); err != nil {
+				break
+			}
+			texts[i] = string(text)
+		}
+		_ = folder.Close()
+		if err == nil || !c.flips {
+			break
+		}
 	}
-	if first = cut(c.one, texts[0]); !ok || rest != "" {
-		return 0, 0, both, errors.New("first is torn")
+	return texts, err
+}
+
+// whole returns which versions the third file is of, and whether the others
+// are of others. Each must be, to the last byte, what one version or one pair
+// of versions makes of it.
+func (c *crash) whole() (pair [2]int, mixed bool, err error) {
+	texts, err := c.texts()
+	if err != nil {
+		return pair, false, err
 	}
-	if second = cut(c.two, texts[1]); !ok || rest != "" {
-		return 0, 0, both, errors.New("second is torn")
+	first, rest, ok := c.one.cut(texts[0])
+	if !ok || rest != "" {
+		return pair, false, errors.New("first is torn")
 	}
-	both[0] = cut(c.one, texts[2])
-	if both[1] = cut(c.two, rest); !ok || rest != "" {
-		return 0, 0, both, errors.New("both is torn")
+	second, rest, ok := c.two.cut(texts[1])
+	if !ok || rest != "" {
+		return pair, false, errors.New("second is torn")
 	}
-	return first, second, both, nil
+	if pair[0], rest, ok = c.one.cut(texts[2]); ok {
+		pair[1], rest, ok = c.two.cut(rest)
+	}
+	if !ok || rest != "" {
+		return pair, false, errors.New("both is torn")
+	}
+	return pair, pair != [2]int{first, second}, nil
 }
 
 // read1kHz reads the files a thousand times a second until ctx ends.
@@ -127,8 +152,9 @@ func (c *crash) read1kHz(ctx context.Context) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if _, _, _, err := c.whole(); err != nil {
-			c.t.Error(err)
+		_, mixed, err := c.whole()
+		if err != nil || mixed && c.flips {
+			c.t.Errorf("mixed: %v, %v", mixed, err)
 			return
 		}
 		c.reads++
@@ -156,8 +182,8 @@ func (c *crash) rotateAll(ctx context.Context) {
 }
 
 // settled lets nothing rotate until the sidecar says that it is current, and
-// looks at what has come of it.
-func (c *crash) settled() (generation uint64) {
+// looks at what has come of it. It returns the number of the generation.
+func (c *crash) settled() uint64 {
 	c.t.Helper()
 	c.pause.Lock()
 	defer c.pause.Unlock()
@@ -170,44 +196,59 @@ func (c *crash) settled() (generation uint64) {
 	}) {
 		c.t.Fatalf("no answer for %s", patience)
 	}
-	first, second, both, err := c.whole()
-	if want := [2]int{c.one.at, c.two.at}; err != nil || first != want[0] || second != want[1] || both != want {
-		c.t.Fatalf("the files are of versions %d, %d and %v (%v), and %v are current", first, second, both, err, want)
+	pair, mixed, err := c.whole()
+	if want := [2]int{c.one.at, c.two.at}; err != nil || mixed || pair != want {
+		c.t.Fatalf("the files are of versions %v, mixed: %v (%v), and %v are current", pair, mixed, err, want)
 	}
+	return c.told(serve.Current)
+}
+
+// recovered looks at what a sidecar makes, without AWS, of what a kill has
+// left.
+func (c *crash) recovered() {
+	c.t.Helper()
+	c.pause.Lock()
+	defer c.pause.Unlock()
+	if err := c.lab.AddFault(awslab.Fault{Kind: awslab.Drop}); err != nil {
+		c.t.Fatal(err)
+	}
+	defer c.lab.ClearFaults()
+	p := c.start()
+	c.told(serve.Failing)
+	if pair, mixed, err := c.whole(); err != nil || mixed {
+		c.t.Fatalf("after a start without AWS the files are of versions %v, mixed: %v (%v)", pair, mixed, err)
+	}
+	p.kill()
+}
+
+// told waits until the app has that state and nothing is owed, and then looks
+// whether the application knows what is in the files.
+func (c *crash) told(state serve.State) uint64 {
+	c.t.Helper()
 	var app serve.App
 	if !poll(c.t.Context(), 5*time.Millisecond, func() bool {
 		status, err := c.client().Status(c.t.Context())
-		if err != nil {
-			c.t.Fatal(err)
-		}
 		app = status.Apps["billing"]
-		return app.State == serve.Current && len(app.Owed) == 0
+		return err == nil && app.State == state && len(app.Owed) == 0
 	}) {
-		c.t.Fatalf("not current, or still owed, after %s: %+v", patience, app)
+		c.t.Fatalf("not %s, or still owed, after %s: %+v", state, patience, app)
 	}
-	sum := sha256.Sum256([]byte(c.read("first") + c.read("second") + c.read("both")))
+	texts, err := c.texts()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(texts[:], "")))
 	if want := fmt.Sprintf("%d %x", app.Generation, sum); !strings.Contains("\n"+c.read("told"), "\n"+want) {
 		c.t.Fatalf("nobody was told of generation %d", app.Generation)
 	}
 	return app.Generation
 }
 
-// staged tells what is staged, and since when; nothing: empty.
-func (c *crash) staged() string {
+// interrupted reports whether the journal ends with what was begun.
+func (c *crash) interrupted() bool {
 	c.t.Helper()
-	paths, err := filepath.Glob(c.path(".outrider-billing/*/*"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		fmt.Fprintln(&all, path, info.ModTime())
-	}
-	return all.String()
+	lines := strings.Split(strings.TrimSpace(c.read("state/billing.journal")), "\n")
+	return strings.Contains(lines[len(lines)-1], `"kind":"intended"`)
 }
 
 // The sidecar is killed at a random moment of its life, again and again, under
@@ -224,25 +265,36 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		}
 		limit = 24 * time.Hour
 	}
-	c := newCrash(t)
+	for _, layout := range []string{"files", "directory"} {
+		t.Run(layout, func(t *testing.T) {
+			t.Parallel()
+			newCrash(t, layout).killed(kills, limit)
+		})
+	}
+}
+
+// killed kills the sidecar so many times, or until the time is over.
+func (c *crash) killed(kills int, limit time.Duration) {
 	begun := time.Now()
 	p := c.start()
 	c.settled()
 	span := 2 * time.Since(begun) // a start, and as much time again for commits
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()
 	var others sync.WaitGroup
 	others.Go(func() { c.read1kHz(ctx) })
 	others.Go(func() { c.rotateAll(ctx) })
 	begun = time.Now()
-	done, interrupted, before := 0, 0, ""
-	for ; done < kills && time.Since(begun) < limit && !t.Failed(); done++ {
+	done, interrupted := 0, 0
+	for ; done < kills && time.Since(begun) < limit && !c.t.Failed(); done++ {
 		life := time.NewTimer(rand.N(span))
 		<-life.C
 		p.kill()
-		if left := c.staged(); left != "" && left != before {
+		if c.interrupted() {
 			interrupted++
-			before = left
+		}
+		if done%10 == 4 {
+			c.recovered()
 		}
 		p = c.start()
 		if done%10 == 9 {
@@ -254,8 +306,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	others.Wait()
 	generations := c.settled()
 	if interrupted == 0 || c.reads == 0 {
-		t.Errorf("%d of %d kills came into a commit, %d reads: nothing was proved", interrupted, done, c.reads)
+		c.t.Errorf("%d of %d kills came while files were moved, %d reads: nothing was proved", interrupted, done, c.reads)
 	}
-	t.Logf("%d kills in %v, %d with files left staged, %d generations, %d reads of three files (%.0f a second), lives of up to %v",
+	c.t.Logf("%d kills in %v, %d of them while files were moved, %d generations, %d reads of the three files (%.0f a second), lives of up to %v",
 		done, took.Round(time.Second), interrupted, generations, c.reads, float64(c.reads)/took.Seconds(), span.Round(time.Millisecond))
 }

@@ -246,9 +246,13 @@ func (s *scene) ready(apps ...string) *sidecar {
 
 // kill ends the sidecar as a power switch would.
 func (p *sidecar) kill() {
+	p.s.t.Helper()
 	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait() // it ends by the signal
+	err := p.cmd.Wait()
 	p.ended = true
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != -1 {
+		p.s.t.Errorf("the sidecar had ended before it was killed: %v; its log:\n%s", err, p.s.read("log"))
+	}
 }
 
 // stop ends the sidecar as its service manager would.

@@ -264,11 +264,17 @@ listen: {admin: "unix:outrider.sock", credentials: "` + container + `", imds: {a
 			return credentials.Document().Reveal(), err
 		})
 	}
-	eventually(t, "the credentials file", func() error { _, err := h.profile("credentials"); return err })
+	eventually(t, "the credentials file", func() error {
+		body, err := h.profile("credentials")
+		if err == nil {
+			_, err = h.parse(body, time.Now())
+		}
+		return err
+	})
 	c.clients = append(c.clients, func() ([]byte, error) { return h.profile("credentials") })
 
 	renew, waves := h.renewing(), 0
-	for deadline := time.Now().Add(2 * time.Minute); ; waves++ {
+	for deadline := time.Now().Add(time.Minute); ; waves++ {
 		if err := c.wave(); err != nil {
 			t.Fatalf("wave %d: %v", waves, err)
 		}

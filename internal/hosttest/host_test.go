@@ -40,7 +40,7 @@ const password = "correct-horse-4711"
 // host is a machine with outrider's files on it, and the AWS that it asks.
 // What was said on it, logs included, must at the end show no secret.
 type host struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	lab      *awslab.Lab
 	ca       pkitest.Authority // the lab's trust anchor
@@ -74,14 +74,14 @@ func (s *syncBuffer) String() string {
 
 // newHost returns a host with the static binary, and a certificate and key of
 // its own in host.pem and host.key.
-func newHost(t *testing.T, o awslab.Options) *host {
+func newHost(t testing.TB, o awslab.Options) *host {
 	t.Helper()
 	lab, err := awslab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// A socket's path is short: the test's own folder may not be.
-	dir, err := os.MkdirTemp("", "host-")
+	dir, err := os.MkdirTemp("", "host-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func newHost(t *testing.T, o awslab.Options) *host {
 }
 
 // authority returns the lab's own, to issue from.
-func authority(t *testing.T, lab *awslab.Lab) pkitest.Authority {
+func authority(t testing.TB, lab *awslab.Lab) pkitest.Authority {
 	t.Helper()
 	block, _ := pem.Decode(lab.CACertificatePEM())
 	certificate, err := x509.ParseCertificate(block.Bytes)
@@ -269,7 +269,7 @@ func (h *host) await(roles ...string) {
 }
 
 // eventually waits for 30 s at most until check has nothing to say.
-func eventually(t *testing.T, what string, check func() error) {
+func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -364,7 +364,7 @@ func (h *host) openedBy(role string, c *x509.Certificate) error {
 func hexSerial(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
 
 // free returns an address on which nobody listens.
-func free(t *testing.T) string {
+func free(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

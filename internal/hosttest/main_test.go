@@ -45,7 +45,7 @@ var (
 
 func build(name, cgo string, flags ...string) (string, error) {
 	path := filepath.Join(binaries, name)
-	cmd := exec.Command("go", slices.Concat([]string{"build", "-trimpath", "-o", path}, flags, []string{"outrider/cmd/outrider"})...)
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, flags, []string{"outrider/cmd/outrider"})...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build of %s: %w\n%s", name, err, out)
