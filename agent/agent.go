@@ -105,7 +105,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		held.release()
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what ended with the context is no error
 	}
 	return err
 }

@@ -330,7 +330,7 @@ func (p *flip) settle() error {
 	var st unix.Stat_t
 	store := int(p.store.Fd())
 	if unix.Fstatat(store, nextLink, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil
+		return nil //nolint:nilerr // nothing of that name is there to be named
 	}
 	return unix.Renameat(store, nextLink, store, p.previous)
 }

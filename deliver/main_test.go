@@ -107,8 +107,8 @@ func play(part string, args []string) error {
 				fmt.Println("begin")
 			}
 			err := deliver(l, Plan{Confirm: true},
-				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: ptr(nobody), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o640)},
-				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o660)})
+				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: new(nobody), GID: new(nobody), Mode: ptr[fs.FileMode](0o640)},
+				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: new(nobody), Mode: ptr[fs.FileMode](0o660)})
 			if err != nil {
 				return err
 			}
@@ -261,7 +261,7 @@ func deliver(l *Ledger, p Plan, files ...File) error {
 // deliverAll commits generation n to three files in dir.
 func deliverAll(l *Ledger, dir string, n uint64) error {
 	var files []File
-	for _, name := range strings.Fields("a b c") {
+	for name := range strings.FieldsSeq("a b c") {
 		files = append(files, File{Destination: filepath.Join(dir, name), Content: content(n)})
 	}
 	return deliver(l, Plan{}, files...)

@@ -14,19 +14,18 @@ import (
 // hardly more time than for one.
 func parallel(todo []func() error) error {
 	const width = 16
-	if len(todo) == 1 {
-		return todo[0]()
-	}
 	errs := make([]error, len(todo))
 	var next atomic.Int64
-	var group sync.WaitGroup
-	for range min(len(todo), width) {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
-				errs[i] = todo[i]()
-			}
-		})
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
+			errs[i] = todo[i]()
+		}
 	}
+	var group sync.WaitGroup
+	for range min(len(todo), width) - 1 {
+		group.Go(work)
+	}
+	work()
 	group.Wait()
 	return errors.Join(errs...)
 }

@@ -169,11 +169,11 @@ func effects(before disk, ops []op) (disk, []effect) {
 			e.dir = live.folder(o.path)
 			e.lasting = e.dir
 		case "write", "truncate", "chmod", "sync":
-			var exists bool
-			if o.path == "." || o.path == "" {
-				exists = true
-			} else if e.node, exists = live.find(o.path); !exists {
-				continue // its last name is gone
+			if o.path != "." && o.path != "" {
+				var exists bool
+				if e.node, exists = live.find(o.path); !exists {
+					continue // its last name is gone
+				}
 			}
 			if o.kind != "sync" {
 				e.lasting = e.node
@@ -366,19 +366,19 @@ func (s story) survives(root string, past []effect) error {
 	case generation > 0 && !slices.Contains(target.told, generation):
 		return fmt.Errorf("nobody was told of generation %d, but of %d", generation, target.told)
 	}
-	if l.Progress().Awaits && !(generation == 1 && confirming) { // then some previous files may be gone
+	if l.Progress().Awaits && (generation != 1 || !confirming) { // then some previous files may be gone
 		if _, err := l.RollBack(generation, "after the power loss"); err != nil {
 			return err
 		}
 		if text, err := s.read(root); err != nil || text != s.text(versionOf(generation-1)) {
-			return fmt.Errorf("rolled back from generation %d: %q, error %v", generation, text, err)
+			return fmt.Errorf("rolled back from generation %d: %q, error %w", generation, text, err)
 		}
 	}
 	if _, err := s.commit(l, root, 9, false); err != nil {
 		return err
 	}
 	if text, err := s.read(root); err != nil || text != s.text(9) {
-		return fmt.Errorf("the next generation: %q, error %v", text, err)
+		return fmt.Errorf("the next generation: %q, error %w", text, err)
 	}
 	return nil
 }

@@ -15,8 +15,7 @@ func inFolder(err error, attempt, folder string) error {
 	if err == nil {
 		return nil
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) { // its path is the one the caller prints
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok { // its path is the one the caller prints
 		err = pathErr.Err
 	}
 	err = fmt.Errorf("%s: %w", attempt, err)

@@ -124,7 +124,7 @@ func (f pidFile) send(signal syscall.Signal) (Outcome, error) {
 	case err != nil:
 		return Failed, fmt.Errorf("pidfd_open: %w: use run: instead on a kernel before 5.3", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	p, err := readProcess(f.pid)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		if err := unix.PidfdSendSignal(fd, 0, nil, 0); errors.Is(err, unix.ESRCH) {

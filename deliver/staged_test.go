@@ -114,7 +114,8 @@ func sys(t *testing.T, path string) *syscall.Stat_t {
 	return info.Sys().(*syscall.Stat_t)
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 func TestCommit(t *testing.T) {
 	tests := []struct {
@@ -183,7 +184,7 @@ func TestOwnerAndGroup(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	file := File{Destination: path, Content: secret.Text("one"), UID: ptr(nobody), GID: ptr(nobody), Mode: ptr[fs.FileMode](0o640)}
+	file := File{Destination: path, Content: secret.Text("one"), UID: new(nobody), GID: new(nobody), Mode: ptr[fs.FileMode](0o640)}
 	check := func(step string, uid, gid, mode uint32, text string) {
 		t.Helper()
 		st := sys(t, path)
@@ -490,7 +491,7 @@ func TestReaderSeesWholeFiles(t *testing.T) {
 			b, err := os.ReadFile(filepath.Join(dir, "b"))
 			n, ok := whole(b)
 			if err != nil || !ok || n < last {
-				done <- fmt.Errorf("read %d bytes, error %v: whole %t, generation %d after %d", len(b), err, ok, n, last)
+				done <- fmt.Errorf("read %d bytes, error %w: whole %t, generation %d after %d", len(b), err, ok, n, last)
 				return
 			}
 			last = n

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"outrider/secret"
@@ -146,7 +147,7 @@ func (s *standing) undo(i *intent) undo {
 			u.Folder = i.Folder
 		}
 	}
-	u.Files = u.Files[:len(u.Files):len(u.Files)]
+	u.Files = slices.Clip(u.Files)
 	for _, f := range i.Files {
 		if f.Staged != "" && !seen[f.Destination] {
 			u.Files = append(u.Files, f)

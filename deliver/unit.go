@@ -116,7 +116,7 @@ func dialSystemd(ctx context.Context, bus string) (*systemd, error) {
 		err = s.manager.CallWithContext(ctx, systemdManager+".Subscribe", 0).Err
 	}
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("reach systemd over D-Bus: %w", err)
 	}
 	return s, nil

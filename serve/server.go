@@ -125,6 +125,7 @@ func oneHop(c syscall.RawConn, six bool) error {
 // process serves is an error.
 func (p place) listenUnix(ctx context.Context) (net.Listener, error) {
 	// Others may go through it, to what is theirs in it, and not list it.
+	//nolint:gosec // see above
 	if err := os.Mkdir(filepath.Dir(p.address), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, p.wrap(fmt.Errorf("%w; create the folder for outrider's user or change %s", err, p.key))
 	}

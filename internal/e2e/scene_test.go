@@ -88,7 +88,7 @@ func (s *scene) write(name, text string) {
 func (s *scene) script(name, text string) {
 	s.t.Helper()
 	s.write(name, "#!/bin/sh\n"+strings.ReplaceAll(text, "DIR", s.dir)+"\n")
-	if err := os.Chmod(s.path(name), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.Chmod(s.path(name), 0o700); err != nil {
 		s.t.Fatal(err)
 	}
 }
