@@ -62,11 +62,10 @@ func (a *app) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last := a.standing.now()
-	if is[*waitError](last.err) {
+	if is[*waitError](a.standing.now().err) {
 		a.role.touch() // what is waited for shows in the labels: read them anew
 	}
-	snapshot, err := a.still(ctx, last.snapshot)
+	snapshot, err := a.still(ctx, a.inFiles())
 	if err != nil {
 		return err
 	}
@@ -135,6 +134,20 @@ func (a *app) open() (*deliver.Ledger, error) {
 	a.tell()
 	a.news()
 	return ledger, nil
+}
+
+// inFiles returns the versions that are in the files: those that this run has
+// delivered, else, without values, those of the last generation.
+func (a *app) inFiles() secret.Snapshot {
+	p := a.standing.now()
+	if len(p.snapshot.Names()) > 0 {
+		return p.snapshot
+	}
+	versions := map[string]secret.Version{}
+	for name, v := range a.standing.delivered().Versions {
+		versions[name] = secret.Version{Ref: a.Secrets[name], ID: v.ID, ARN: v.ARN}
+	}
+	return secret.NewSnapshot(p.taken, versions)
 }
 
 // render executes every template of the app before any file is touched.

@@ -10,6 +10,7 @@ import (
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/refresher"
+	"outrider/secret"
 )
 
 // notifier tells one app's targets what they are owed, and sees whether the
@@ -163,6 +164,7 @@ func (n *notifier) rollBack(ctx context.Context, a *app, ledger *deliver.Ledger,
 	} else if back, err := ledger.RollBack(generation, reason.Error()); err != nil {
 		reason = fmt.Errorf("%w; %w", reason, err)
 	} else if back > 0 {
+		a.standing.change(func(p *progress) { p.snapshot = secret.Snapshot{} }) // the journal knows what is in the files now
 		a.log.Error("generation rolled back", "app", a.Name, "generation", generation, "now", back, "error", reason)
 		n.loop.Wake() // the targets are owed a word about it
 		n.current().loop.Wake()

@@ -27,7 +27,7 @@ type progress struct {
 	begun, ended uint64          // the number of the look that began last, and of that which ended last
 	here         bool            // a look under the configuration in force has ended
 	gone         bool            // the configuration has no such app any more
-	snapshot     secret.Snapshot // the one that is in the files; empty until this run has looked
+	snapshot     secret.Snapshot // the one that is in the files; empty while only the journal knows
 	taken        time.Time       // when the files were last known to be current, by the wall clock; zero: unknown
 	err          error           // of the last look; nil when it went well
 	note         error           // why what was delivered is not what the labels hold, or not verified

@@ -183,8 +183,9 @@ func (a *app) status(now time.Time) serve.App {
 	if next := earlier(a.loop.Next(), a.role.poll.Next()); !next.IsZero() {
 		status.Next = &next
 	}
-	for _, name := range p.snapshot.Names() {
-		v, _ := p.snapshot.Get(name)
+	files := a.inFiles()
+	for _, name := range files.Names() {
+		v, _ := files.Get(name)
 		status.Secrets[name] = serve.Secret{ID: v.Ref.ID, Version: v.ID, Stage: stage(v), Region: v.Region}
 	}
 	for _, f := range a.Files {

@@ -97,6 +97,9 @@ func TestGenerationThatIsNotConfirmedIsRolledBackAndSetAside(t *testing.T) {
 		if got.State != serve.SetAside || got.Generation != 3 || !strings.Contains(got.Error, "not confirmed within 5s") {
 			t.Errorf("state %s, generation %d, error %q", got.State, got.Generation, got.Error)
 		}
+		if got, want := got.Secrets["s0"].Version, h.lab.Labels("a")["AWSPREVIOUS"]; got != want {
+			t.Errorf("status says that version %s is in the files, want %s", got, want)
+		}
 		if outcome, err := a.Retry(t.Context(), serve.Self(), "one"); err != nil || !outcome.Changed {
 			t.Errorf("Retry = %+v, %v; want it tried again", outcome, err)
 		}
@@ -194,6 +197,94 @@ func TestLastGenerationMakesReadyWhileAWSIsAway(t *testing.T) {
 				t.Errorf("%v after the last generation: ready %v, want %v", tc.later, got, tc.want)
 			}
 			stop()
+		}
+	})
+}
+
+func TestPairIsNotDeliveredByHalvesAfterARestart(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("user", "u1")
+		h.put("password", "p1")
+		app := h.app("one", "user", "password")
+		app.Together, app.LongestWait = [][]string{{"s0", "s1"}}, 30*time.Second
+		c := h.config(time.Second, app)
+		stop := h.run(h.agent(c))
+		time.Sleep(2 * time.Second)
+		stop()
+		h.put("user", "u2")
+		stop = h.run(h.agent(c))
+		defer stop()
+		time.Sleep(10 * time.Second)
+		if got := h.read("one"); got != "u1\np1\n" {
+			t.Error("half a pair was delivered by a new process")
+		}
+		h.put("password", "p2")
+		time.Sleep(3 * time.Second)
+		if got := h.read("one"); got != "u2\np2\n" {
+			t.Error("the whole pair was not delivered")
+		}
+	})
+}
+
+func TestVersionIsDeliveredSoonAfterTheLabelMovesWhenItIsWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("a", `{"password":"old"}`)
+		app := h.app("one", "a")
+		app.Files[0].Text = "{{ .s0.password }}\n"
+		good := h.path("good")
+		app.Verify = []config.Verify{{Run: []string{h.script("try", `grep -q "$(cat `+good+`)" && exit 0; exit 1`)}, Timeout: 30 * time.Second}}
+		// The password is changed already, the label is not moved yet.
+		if err := os.WriteFile(good, []byte("new"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		id, err := h.lab.PutSecret("a", `{"password":"new"}`, "AWSPENDING")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := h.agent(h.config(5*time.Minute, app))
+		stop := h.run(a)
+		defer stop()
+		time.Sleep(20 * time.Second)
+		if got := h.read("one"); got != "" {
+			t.Fatal("a refused password was delivered")
+		}
+		if err := h.lab.MoveLabel("a", "AWSCURRENT", id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := h.read("one"); got != "new\n" {
+			t.Errorf("not delivered 5s after the label moved: %+v", h.status(a, "one"))
+		}
+	})
+}
+
+func TestOnceThatRollsBackSaysSo(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("a", "good")
+		app := h.app("one", "a")
+		app.Confirm = &config.Confirm{Run: []string{h.script("healthy", `grep -q good `+h.path("one"))}, Within: 2 * time.Second}
+		c := h.config(time.Hour, app)
+		if err := h.agent(c).Once(t.Context(), nil, true); err != nil {
+			t.Fatal(err)
+		}
+		h.put("a", "bad")
+		if err := h.agent(c).Once(t.Context(), nil, true); err == nil || !strings.Contains(err.Error(), "set aside") || h.read("one") != "good\n" {
+			t.Errorf("Once = %v, want the roll-back said", err)
+		}
+	})
+}
+
+func TestNotifyThatFailsKeepsItsBackOffWhateverIsLookedAt(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("a", "1")
+		app := h.app("one", "a")
+		tries := h.path("tries")
+		app.Notify = []config.Notify{{Run: []string{h.script("tell", "echo x >> "+tries+"; exit 1")}, Timeout: 30 * time.Second}}
+		stop := h.run(h.agent(h.config(time.Second, app)))
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		if content, err := os.ReadFile(tries); err != nil || len(content)/2 > 40 {
+			t.Errorf("%d tries in ten minutes (%v), want a back-off", len(content)/2, err)
 		}
 	})
 }

@@ -112,7 +112,10 @@ func (a *app) verified(ctx context.Context, ledger *deliver.Ledger, current secr
 		return current, nil, nil
 	}
 	done := ledger.Progress()
-	situation := verify.Situation{Rules: a.rules, Current: verify.VersionsOf(current), Delivered: kept(done.Versions)}
+	situation := verify.Situation{Rules: a.rules, Current: verify.VersionsOf(current)}
+	if files := a.inFiles(); len(files.Names()) > 0 {
+		situation.Delivered = verify.VersionsOf(files)
+	}
 	candidates := map[verify.Candidate]secret.Snapshot{verify.Current: current}
 	for {
 		step := a.gate.Next(situation, time.Now())
@@ -203,19 +206,6 @@ func (a *app) labelled(ctx context.Context, v secret.Version, stage string) (sec
 		return other, true
 	}
 	return secret.Version{Ref: ref, ID: labels[stage], ARN: v.ARN}, false
-}
-
-// kept turns the versions of the journal into verify's; nil when there are
-// none.
-func kept(versions deliver.Versions) verify.Versions {
-	if len(versions) == 0 {
-		return nil
-	}
-	all := verify.Versions{}
-	for name, v := range versions {
-		all[name] = v.ARN + " " + v.ID
-	}
-	return all
 }
 
 // previousWorks returns an error when what the files held before is refused

@@ -15,19 +15,20 @@ import (
 // Plan says what a commit is of, and what may become of it.
 type Plan struct {
 	Snapshot secret.Snapshot // what the files were made from
-	Confirm  bool            // the previous files are kept until Confirm, Keep or RollBack
+	Confirm  bool            // the previous files are kept until Confirmed, Keep or RollBack
 }
 
 // Stage looks at the destinations of the app's files and stages those whose
 // content differs in .outrider-APP/GENERATION beside them, or for layout:
 // directory in .outrider_FOLDER/GENERATION beside that folder: written, owned,
-// labelled, synced, and in no reader's way. What a crash left there is removed.
+// and labelled, and in no reader's way. What a crash left there is removed.
 // Files whose content is the same are not touched. The error joins one
 // *FileError for each file that cannot be delivered; then nothing is staged.
 // It blocks for as long as the file system does, and while another Staged of
 // the app has not ended.
 func (l *Ledger) Stage(files []File) (*Staged, error) {
 	l.transaction.Lock()
+	l.compact()
 	if l.now().Pending != nil {
 		_, _ = l.recover() // if it fails, the files are torn, and what comes now mends them
 	}
@@ -40,8 +41,8 @@ func (l *Ledger) Stage(files []File) (*Staged, error) {
 	return s, nil
 }
 
-// Commit repairs the owner and mode of unchanged files and moves the staged
-// ones to their places, so that a crash at any point leaves the whole to
+// Commit repairs the owner and mode of unchanged files, makes the staged ones
+// durable and moves them to their places, so that a crash at any point leaves the whole to
 // Recover. It returns the number of the new generation, of which the targets
 // are owed a word; 0 when there was no news. After an error the app goes on as
 // it was, unless a file had been moved already: then the files are torn, and
@@ -202,10 +203,8 @@ func (s *Staged) sync(journal *os.File) error {
 	if s.volatile = s.inMemory(); s.volatile {
 		return nil
 	}
-	todo := []func() error{func() error {
-		return inFolder(syncData(journal), "sync journal "+journal.Name(), filepath.Dir(journal.Name()))
-	}}
-	for _, c := range s.changes {
+	todo := []func() error{func() error { return syncData(journal) }}
+	for _, c := range append(slices.Clone(s.changes), s.copies...) {
 		if c.from != nil {
 			todo = append(todo, c.sync)
 		}
@@ -324,7 +323,7 @@ func (c *change) rewrite(s *Staged) (begun bool, err error) {
 	}
 	if err == nil && size > 0 {
 		err = unix.Fallocate(int(to.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
-		if errors.Is(err, unix.EOPNOTSUPP) {
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 			err = nil
 		}
 	}

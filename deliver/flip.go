@@ -229,9 +229,10 @@ func (p *flip) open(s *Staged, now standing) error {
 	s.between()
 	for _, c := range s.same {
 		// In a folder that others may change, nobody knows who else has it open.
-		if p.room.place.trust == ours && unix.Linkat(int(p.room.folder.Fd()), c.name, int(p.fill.Fd()), c.name, 0) == nil {
-			c.from = p.fill
+		if p.room.place.trust != ours || unix.Linkat(int(p.room.folder.Fd()), c.name, int(p.fill.Fd()), c.name, 0) != nil {
+			s.copies = append(s.copies, c)
 		}
+		c.from = p.fill
 	}
 	return nil
 }

@@ -147,34 +147,34 @@ func leave(before []Generation, i *intent) {
 
 // compact makes a large journal small again: the last generations, and the
 // sum of all before them. What is in force counts more than what was, so that
-// an app with many files remembers fewer generations.
-func (l *Ledger) compact() error {
+// an app with many files remembers fewer generations. Without success the
+// journal stays as it is.
+func (l *Ledger) compact() {
 	const large = 256 << 10
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.journal.size < large || l.journal.lost != nil {
-		return nil
+	if l.journal.size < max(large, 2*l.journal.pure) || l.journal.lost != nil {
+		return
 	}
 	sum := l.standing
 	end, err := record{Kind: checkpoint, At: time.Now().UTC(), Generation: sum.Generation, Standing: &sum}.encode()
 	if err != nil {
-		return err
+		return
 	}
 	text := make([]byte, l.journal.size)
 	if _, err := l.journal.file.ReadAt(text, 0); err != nil {
-		return err
+		return
 	}
-	name := filepath.Base(l.journal.file.Name())
-	if err := l.state.replace(name, append(latest(text, large/2), end...)); err != nil {
-		return err
-	}
-	j, _, _, err := l.state.openJournal(name)
+	name, was := filepath.Base(l.journal.file.Name()), l.journal.file
+	_ = l.state.replace(name, append(latest(text, large/2), end...))
+	j, _, _, err := l.state.openJournal(name) // whichever it is
 	if err != nil {
-		return err
+		l.journal.lost = err
+		return
 	}
-	_ = l.journal.file.Close()
+	j.pure = j.size
 	l.journal = j
-	return nil
+	_ = was.Close()
 }
 
 // latest returns a journal's last lines, from an intent on: those of the

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -82,6 +83,7 @@ type folderRecord struct {
 type journal struct {
 	file *os.File
 	size int64 // up to the end of the last whole record
+	pure int64 // the size after it was last compacted
 	lost error // why nothing can be added any more
 }
 
@@ -104,15 +106,13 @@ func (j *journal) add(r record) error {
 	return nil
 }
 
-// syncData makes what was written to a file, and its length, durable.
-func syncData(f *os.File) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
+// syncData makes the records of a journal durable; nil is no journal.
+func syncData(file *os.File) error {
+	if file == nil {
+		return nil
 	}
-	var syncErr error
-	err = conn.Control(func(fd uintptr) { syncErr = unix.Fdatasync(int(fd)) })
-	return errors.Join(err, syncErr)
+	err := unix.Fdatasync(int(file.Fd()))
+	return inFolder(err, "sync journal "+file.Name(), filepath.Dir(file.Name()))
 }
 
 // encode returns the record's line: a checksum, the record in JSON, a newline.

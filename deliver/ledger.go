@@ -51,9 +51,6 @@ func (s *State) Open(app string, targets []Target) (*Ledger, error) {
 		l.standing.Torn = "its journal is damaged"
 	}
 	l.Retarget(targets)
-	if err := l.compact(); err != nil {
-		return nil, errors.Join(inFolder(err, "compact journal "+s.path(name), s.dir.Name()), l.Close())
-	}
 	return l, nil
 }
 
@@ -123,8 +120,8 @@ func (l *Ledger) Progress() Progress {
 // Deliver tells the targets that are owed the newest generation, in order,
 // until all are told, one of them fails or ctx ends; the next call goes on
 // where this one stopped. A generation committed meanwhile takes over, and
-// the list begins again. While the files are on their way, or torn, nobody is
-// told. The results are in the order of the attempts, that of the error
+// the list begins again. Of files that are torn, or that Recover has still to
+// bring to one generation, nobody is told. The results are in the order of the attempts, that of the error
 // included. It blocks as long as the targets do.
 func (l *Ledger) Deliver(ctx context.Context) ([]Result, error) {
 	var results []Result
@@ -153,6 +150,9 @@ func (l *Ledger) Deliver(ctx context.Context) ([]Result, error) {
 // first returns the target to tell next; nil when nothing is owed, or the
 // files are not fit to be told of.
 func (l *Ledger) first() (Target, Notification) {
+	if l.now().Pending != nil {
+		l.settle()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := Notification{App: l.app, Generation: l.standing.Generation}
@@ -161,6 +161,12 @@ func (l *Ledger) first() (Target, Notification) {
 		return nil, n
 	}
 	return left[0], n
+}
+
+// settle waits for the end of a commit that is under way.
+func (l *Ledger) settle() {
+	l.transaction.Lock()
+	defer l.transaction.Unlock()
 }
 
 // told notes that a target knows n, unless n is no longer the newest or the

@@ -105,6 +105,9 @@ func Prepare(app string, generation uint64, files []File) (*Staged, error) {
 func (s *Staged) Commit() error {
 	err := s.repair()
 	if err == nil {
+		err = s.sync(nil)
+	}
+	if err == nil {
 		_, err = s.publish()
 	}
 	if err != nil && s.flip == nil {

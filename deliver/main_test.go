@@ -107,8 +107,8 @@ func play(part string, args []string) error {
 				fmt.Println("begin")
 			}
 			err := deliver(l, Plan{Confirm: true},
-				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: new(nobody), GID: new(nobody), Mode: ptr[fs.FileMode](0o640)},
-				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: new(nobody), Mode: ptr[fs.FileMode](0o660)})
+				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: new(nobody), GID: new(nobody), Mode: new(fs.FileMode(0o640))},
+				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: new(nobody), Mode: new(fs.FileMode(0o660))})
 			if err != nil {
 				return err
 			}

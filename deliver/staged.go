@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type Staged struct {
 	rooms      []*room
 	changes    []*change
 	same       []*change
+	copies     []*change // of the same, those that go into a new folder
 	drifts     []*drift
 	flip       *flip // layout: directory
 	news       bool  // also without a change
@@ -130,7 +132,7 @@ func (s *Staged) close() {
 	if s.end != nil {
 		s.end()
 	}
-	s.changes, s.same, s.drifts, s.rooms, s.flip, s.news, s.end = nil, nil, nil, nil, nil, false, nil
+	*s = Staged{}
 }
 
 // survey looks at every file, and changes nothing. The error joins one
@@ -300,9 +302,9 @@ func (s *Staged) fill(now standing) error {
 		return err
 	}
 	s.between()
-	for i, c := range s.changes {
+	for _, c := range append(slices.Clone(s.changes), s.copies...) {
 		if err := c.stage(s); err != nil {
-			errs[i] = &FileError{c.file.Destination, err}
+			errs = append(errs, &FileError{c.file.Destination, err})
 		}
 	}
 	return errors.Join(errs...)

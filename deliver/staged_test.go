@@ -128,14 +128,14 @@ func TestCommit(t *testing.T) {
 		want    string
 	}{
 		{"a new file is made with mode 0600", "", 0, nil, "new", true, "f -rw------- new"},
-		{"a new file is made with the mode asked for", "", 0, ptr[fs.FileMode](0o640), "new", true, "f -rw-r----- new"},
+		{"a new file is made with the mode asked for", "", 0, new(fs.FileMode(0o640)), "new", true, "f -rw-r----- new"},
 		{"a changed file keeps its mode", "old", 0o664, nil, "new", true, "f -rw-rw-r-- new"},
-		{"a changed file takes the mode asked for", "old", 0o644, ptr[fs.FileMode](0o400), "new", true, "f -r-------- new"},
+		{"a changed file takes the mode asked for", "old", 0o644, new(fs.FileMode(0o400)), "new", true, "f -r-------- new"},
 		{"content of the same length is changed too", "old", 0o600, nil, "new", true, "f -rw------- new"},
 		{"shorter content leaves nothing of the old", "long old text", 0o600, nil, "n", true, "f -rw------- n"},
 		{"empty content is content", "old", 0o600, nil, "", true, "f -rw------- "},
 		{"same content is left alone", "same", 0o640, nil, "same", false, "f -rw-r----- same"},
-		{"same content under a drifted mode is repaired in silence", "same", 0o666, ptr[fs.FileMode](0o640), "same", false, "f -rw-r----- same"},
+		{"same content under a drifted mode is repaired in silence", "same", 0o666, new(fs.FileMode(0o640)), "same", false, "f -rw-r----- same"},
 		{"only permission bits are kept", "old", 0o755 | fs.ModeSetuid, nil, "new", true, "f -rwxr-xr-x new"},
 	}
 	for _, tt := range tests {
@@ -184,7 +184,7 @@ func TestOwnerAndGroup(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	file := File{Destination: path, Content: secret.Text("one"), UID: new(nobody), GID: new(nobody), Mode: ptr[fs.FileMode](0o640)}
+	file := File{Destination: path, Content: secret.Text("one"), UID: new(nobody), GID: new(nobody), Mode: new(fs.FileMode(0o640))}
 	check := func(step string, uid, gid, mode uint32, text string) {
 		t.Helper()
 		st := sys(t, path)
@@ -217,7 +217,7 @@ func TestStagedFilesAreWholeAndClosedToOthers(t *testing.T) {
 	write(t, path, "old", 0o600)
 	l := newLedger(t)
 	staged, err := l.Stage([]File{
-		{Destination: path, Content: secret.Text("new"), Mode: ptr[fs.FileMode](0o644)},
+		{Destination: path, Content: secret.Text("new"), Mode: new(fs.FileMode(0o644))},
 		{Destination: path + "2", Content: secret.Text("new2")},
 	})
 	if err != nil {

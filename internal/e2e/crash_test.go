@@ -278,7 +278,7 @@ func (c *crash) killed(kills int, limit time.Duration) {
 	begun := time.Now()
 	p := c.start()
 	c.settled()
-	span := 2 * time.Since(begun) // a start, and as much time again for commits
+	span := min(2*time.Since(begun), 250*time.Millisecond) // a start, and as much time again for commits
 	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()
 	var others sync.WaitGroup

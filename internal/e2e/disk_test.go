@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -69,16 +70,19 @@ func mounted() map[string]trouble {
 		},
 		"full": {
 			words: []string{"no space left on device: free space or inodes on the file system of "},
-			begin: func(_ *scene, dir string) error {
-				err := os.WriteFile(dir+"/ballast", make([]byte, 1<<20), 0o600)
-				if !errors.Is(err, unix.ENOSPC) {
-					return errors.Join(errors.New("it does not become full"), err)
-				}
-				return nil
-			},
-			end: func(_ *scene, dir string) error { return os.Remove(dir + "/ballast") },
+			begin: func(_ *scene, dir string) error { return fill(dir) },
+			end:   func(_ *scene, dir string) error { return os.Remove(dir + "/ballast") },
 		},
 	}
+}
+
+// fill leaves no room on a small file system.
+func fill(dir string) error {
+	err := os.WriteFile(dir+"/ballast", make([]byte, 1<<20), 0o600)
+	if !errors.Is(err, unix.ENOSPC) {
+		return errors.Join(errors.New("it does not become full"), err)
+	}
+	return nil
 }
 
 // mount gives a folder a small file system of its own, as far as we may.
@@ -166,4 +170,46 @@ func TestDiskErrors(t *testing.T) {
 			t.Errorf("%s: mended, and the file does not hold the new content", name)
 		}
 	}
+}
+
+// Without room for the journal nothing is moved: after a crash nobody would
+// know of it.
+func TestNoRoomForTheJournal(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "")
+	state := s.path("state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !s.mount(state) {
+		t.Skip("it takes a mount, which is not allowed here")
+	}
+	s.put("db", "old")
+	s.configure(`
+apps:
+  billing:
+    secrets: {db: {secret: db}}
+    files: [{content: "{{ .db }}", destination: conf}]
+    notify: [{run: ["true"]}]
+`)
+	s.ready("billing")
+	if err := fill(state); err != nil {
+		t.Fatal(err)
+	}
+	// The journal's last page still has room for some generations.
+	n, err := 0, error(nil)
+	for ; err == nil && n < 50; n++ {
+		s.put("db", fmt.Sprint(n))
+		_, err = s.outrider("refresh")
+	}
+	app := s.fails("billing", "write journal "+s.path("state/billing.journal"), "no space left on device: free space or inodes on the file system of "+state)
+	if app.State != serve.Failing || app.Generation != uint64(n) {
+		t.Errorf("state %s, generation %d; want failing, %d", app.State, app.Generation, n)
+	}
+	s.conf(fmt.Sprint(n - 2))
+	if err := os.Remove(state + "/ballast"); err != nil {
+		t.Fatal(err)
+	}
+	s.until("billing", "at its next generation", func(a serve.App) bool { return a.Generation == uint64(n)+1 && a.Error == "" })
+	s.conf(fmt.Sprint(n - 1))
 }
