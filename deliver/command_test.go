@@ -3,169 +3,127 @@ package deliver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"outrider/secret"
 )
 
-// hook runs the test binary as a command and returns what it wrote down.
-func hook(t *testing.T, c Command) string {
-	t.Helper()
-	path := filepath.Join(publicDir(t), "out")
-	c.Argv = append(c.Argv, "as", "hook", path)
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.Notify(t.Context(), Notification{App: "billing", Generation: 42}); got != Delivered || err != nil {
-		t.Fatalf("got %q, error %v, want %q", got, err, Delivered)
-	}
-	report, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(report)
-}
-
-func TestCommandHasACleanStart(t *testing.T) {
-	t.Setenv("CANARY", "must-not-pass")
-	t.Setenv("HOME", "/must/not/pass")
-	report := hook(t, Command{Argv: []string{self(t)}})
-	for _, want := range []string{
-		`env ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "LANG=C.UTF-8" "OUTRIDER_APP=billing" "OUTRIDER_GENERATION=42"]` + "\n",
-		"stdin 0\n",
-		"cwd /\n",
-		"leader true\n",
-	} {
-		if !strings.Contains(report, want) {
-			t.Errorf("got no %q in:\n%s", want, report)
-		}
-	}
-}
-
-func TestCommandByName(t *testing.T) {
-	t.Setenv("PATH", t.TempDir()) // ours does not count
-	if got, err := (Command{Argv: []string{"true"}}).Notify(t.Context(), Notification{}); got != Delivered || err != nil {
+func TestCommand(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	report := Command{Argv: []string{"sh", "-c", `echo "$OUTRIDER_APP $OUTRIDER_GENERATION $(cat)" >"$0"`, path}}
+	if got, err := report.Notify(t.Context(), Notification{App: "billing", Generation: 42}); got != Delivered || err != nil {
 		t.Errorf("got %q, error %v, want %q", got, err, Delivered)
 	}
-}
-
-func TestCommandAsAnotherUser(t *testing.T) {
-	needRoot(t)
-	program := publicProgram(t)
-	for _, name := range []string{"nobody", "65534"} {
-		report := hook(t, Command{Argv: []string{program}, User: name})
-		if !strings.Contains(report, "uid 65534 gid 65534 groups [65534]\n") || !strings.Contains(report, "CapPrm:\t0000000000000000") {
-			t.Errorf("user %s: got\n%s", name, report)
-		}
+	if text, err := os.ReadFile(path); string(text) != "billing 42 \n" {
+		t.Errorf("it was given %q, error %v", text, err)
 	}
-	_, err := Command{Argv: []string{program}, User: "no-such-user"}.Notify(t.Context(), Notification{})
-	if err == nil || !strings.Contains(err.Error(), "user no-such-user: ") || !strings.Contains(err.Error(), "create it, or name another") {
-		t.Errorf("got error %v", err)
+	got, err := Command{Argv: []string{"sh", "-c", "echo canary; exit 7"}}.Notify(t.Context(), Notification{})
+	if got != Failed || err == nil || err.Error() != "exit status 7" {
+		t.Errorf("got %q, error %v, want %q and exit status 7", got, err, Failed)
+	}
+	if got := report.String(); got != "run sh" {
+		t.Errorf("it shows as %q", got)
 	}
 }
 
-// A sidecar that is not root has its capabilities as ambient ones, which
-// every program it starts would have too.
-func TestCommandGetsNoCapability(t *testing.T) {
-	needRoot(t)
-	program := publicProgram(t)
-	path := filepath.Join(publicDir(t), "out")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)); err != nil {
-		t.Fatal(err)
-	}
-	notifier, _ := start(t, &syscall.SysProcAttr{
-		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
-		AmbientCaps: []uintptr{unix.CAP_KILL, unix.CAP_CHOWN},
-	}, program, "notifier", program, path)
-	if err := notifier.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	report, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := regexp.MustCompile(`(?m)^Cap(Inh|Prm|Eff|Amb):\t0{16}$`).FindAllString(string(report), -1)
-	if len(got) != 4 {
-		t.Errorf("got %q all zero, want four sets, in:\n%s", got, report)
-	}
-}
-
-func TestCommandFails(t *testing.T) {
-	tests := []struct {
-		name    string
-		command Command
-		want    string
-	}{
-		{"an exit status other than 0", Command{Argv: []string{self(t), "as", "hook", "", "fail"}}, "exit status 3"},
-		{"a program that is not there", Command{Argv: []string{"/no/such/program"}}, "no such file or directory"},
-		{"a name that is not in PATH", Command{Argv: []string{"no-such-program"}}, "no-such-program is in none of /usr/local/sbin:"},
-		{"a relative path", Command{Argv: []string{"bin/true"}}, "name it by its absolute path"},
-		{"no program", Command{}, "no program is named"},
-	}
-	for _, tt := range tests {
+// A check sees the new content before the application does, and what it
+// refuses changes nothing.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	changed, same := filepath.Join(dir, "changed"), filepath.Join(dir, "same")
+	write(t, changed, "old", 0o600)
+	write(t, same, "same", 0o600)
+	files := []File{{Destination: changed, Content: secret.Text("new")}, {Destination: same, Content: secret.Text("same")}}
+	script := `test "$(cat "$0") $(cat "$1") $OUTRIDER_APP $OUTRIDER_GENERATION" = "$2"`
+	for _, tt := range []struct{ name, expects, want string }{
+		{"what is as it should be", "new same app 1", ""},
+		{"what is not", "old same app 1", "check: run sh: exit status 1"},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := tt.command.Notify(t.Context(), Notification{})
-			if got != Failed || err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Fatalf("got %q, error %v, want %q", got, err, tt.want)
+			staged, err := newLedger(t).Stage(files)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if strings.Contains(err.Error(), "canary") {
-				t.Errorf("the error shows what the command printed: %v", err)
+			if got := staged.Path(same); got != same {
+				t.Errorf("what does not change stands at %s", got)
+			}
+			err = staged.Check(t.Context(), []string{"sh", "-c", script, staged.Path(changed), staged.Path(same), tt.expects})
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+				t.Errorf("got error %v, want %q", err, tt.want)
+			}
+			if err := staged.Discard(); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := os.ReadFile(changed); string(text) != "old" {
+				t.Errorf("got %q, error %v", text, err)
 			}
 		})
 	}
 }
 
-// family runs a command that, with its child, never ends, and returns the
-// error it ended with after end was called.
-func family(t *testing.T, ctx context.Context, timeout time.Duration, end func()) error {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "pids")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
+func TestConfirm(t *testing.T) {
+	tests := []struct {
+		name  string
+		tries int // that fail before one does not; -1: all do
+		takes time.Duration
+		want  string
+		ends  time.Duration
+	}{
+		{"at once", 0, 0, "", 0},
+		{"at the third attempt", 2, 0, "", 2 * time.Second},
+		{"an attempt that takes longer than a second", 1, 1500 * time.Millisecond, "", 3 * time.Second},
+		{"never", -1, 0, "not confirmed within 10s: run curl: exit status 7", 10 * time.Second},
+		{"an attempt that does not end", -1, time.Hour, "not confirmed within 10s: run curl: cut short", 10 * time.Second},
 	}
-	done := make(chan error)
-	go func() {
-		_, err := Command{Argv: []string{self(t), "as", "family", path}, Timeout: timeout}.Notify(ctx, Notification{})
-		done <- err
-	}()
-	pids, err := os.ReadFile(path) // once both are there
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun, tries := time.Now(), 0
+				err := Confirm{Argv: []string{"curl"}, Within: 10 * time.Second}.await(t.Context(), func(ctx context.Context) error {
+					tries++
+					select {
+					case <-time.After(tt.takes):
+					case <-ctx.Done():
+						return errors.New("cut short")
+					}
+					if tries == tt.tries+1 {
+						return nil
+					}
+					return errors.New("exit status 7")
+				})
+				if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+					t.Errorf("got error %v, want %q", err, tt.want)
+				}
+				if got := time.Since(begun); got != tt.ends {
+					t.Errorf("it took %v, want %v", got, tt.ends)
+				}
+			})
+		})
 	}
-	var parent, child int
-	if _, err := fmt.Sscan(string(pids), &parent, &child); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.PidfdOpen(child, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	end()
-	err = <-done
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, pollErr := unix.Poll(poll, 10_000); n != 1 || pollErr != nil {
-		t.Errorf("the command's child lives on: %v", pollErr)
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	}
-	return err
 }
 
-func TestCommandIsKilledWithItsChildren(t *testing.T) {
-	err := family(t, t.Context(), time.Second, func() {})
-	if err == nil || err.Error() != "killed after 1s: raise timeout, or let it end sooner" {
-		t.Errorf("at its timeout: got error %v", err)
-	}
+func TestConfirmStopsWithItsContext(t *testing.T) {
 	stopping := errors.New("stopping")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	if err := family(t, ctx, 0, func() { cancel(stopping) }); !errors.Is(err, stopping) {
-		t.Errorf("at the end of its context: got error %v, want %v", err, stopping)
+	err := Confirm{Argv: []string{"curl"}}.await(ctx, func(context.Context) error { cancel(stopping); return errors.New("exit status 7") })
+	if !errors.Is(err, stopping) {
+		t.Errorf("got error %v, want %v", err, stopping)
+	}
+}
+
+func TestConfirmRunsItsCommand(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "up")
+	c := Confirm{Argv: []string{"sh", "-c", `test "$OUTRIDER_GENERATION" = 42 && test -e "$0" || { : >"$0"; exit 1; }`, path}}
+	if err := c.Await(t.Context(), Notification{App: "app", Generation: 42}); err != nil {
+		t.Errorf("got error %v", err)
+	}
+	c = Confirm{Argv: []string{"false"}, Within: time.Millisecond}
+	if err := c.Await(t.Context(), Notification{}); err == nil || !strings.HasPrefix(err.Error(), "not confirmed within 1ms: run false: ") {
+		t.Errorf("got error %v", err)
 	}
 }

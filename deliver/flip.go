@@ -69,6 +69,9 @@ func openFlip(w *walker, path, own string) (*flip, error) {
 		return nil, err
 	}
 	above := at[len(at)-1]
+	if above.trust == foreign {
+		return nil, fmt.Errorf("layout: directory puts a link into %s, where others than root and outrider could exchange it: chown that to root, or leave layout out", above.path)
+	}
 	p := &flip{path: path, name: filepath.Base(path), room: &room{names: make(map[string]bool), own: own, place: folder{path: path}}}
 	st, err := above.stat(p.name)
 	switch {

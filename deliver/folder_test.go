@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -253,7 +252,7 @@ func TestAttackerNeverWins(t *testing.T) {
 		e.make(t, dir)
 	}
 	want := tree(t, victim)
-	_, lines := start(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, program, "attacker", own, victim)
+	_, lines := start(t, asNobody(), program, "attacker", own, victim)
 	lines.Scan()
 	delivered := 0
 	l := newLedger(t)

@@ -151,7 +151,9 @@ func decodeJournal(text []byte) (records []record, end int64, damaged bool) {
 			return records, end, damaged
 		}
 		r, err := decodeRecord(line)
-		whole = whole && err == nil
+		if whole = whole && err == nil; !whole { // space may have been made for what stood before it, and no more
+			r, err = decodeRecord(line[bytes.LastIndexByte(line, 0)+1:])
+		}
 		switch {
 		case whole:
 			records = append(records, r)

@@ -138,8 +138,8 @@ func TestOwed(t *testing.T) {
 
 	p.commit(5, false)
 	a.script = []func() (Outcome, error){func() (Outcome, error) { p.Retarget([]Target{a, c}); return Delivered, nil }}
-	deliver("other targets start at the first", nil, nil,
-		Result{"a", generation(5), Delivered}, Result{"a", generation(5), Delivered}, Result{"c", generation(5), Delivered})
+	deliver("targets that are exchanged in the middle take over", nil, nil,
+		Result{"a", generation(5), Delivered}, Result{"c", generation(5), Delivered})
 	p.Retarget(all)
 	deliver("and get nothing that is delivered", nil, nil)
 

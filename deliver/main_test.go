@@ -53,33 +53,9 @@ func play(part string, args []string) error {
 		}()
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
-	case "hook": // writes down what it was started with, and fails when told so
-		input, _ := io.ReadAll(os.Stdin)
-		caps, _ := os.ReadFile("/proc/self/status")
-		folder, _ := os.Getwd()
-		groups, _ := os.Getgroups()
-		report := fmt.Sprintf("env %q\nstdin %d\ncwd %s\nuid %d gid %d groups %v\nleader %t\n%s", os.Environ(), len(input),
-			folder, os.Getuid(), os.Getgid(), groups, syscall.Getpgrp() == os.Getpid(), caps)
-		if len(args) > 1 {
-			fmt.Println("canary-of-the-hook")
-			return fmt.Errorf("canary-of-the-hook")
-		}
-		return os.WriteFile(args[0], []byte(report), 0o600)
-	case "family": // with a child of its own, neither of which ever ends
-		child := exec.Command("/proc/self/exe", "as", "stuck")
-		child.Stdout = os.Stdout
-		if err := child.Start(); err != nil {
-			return err
-		}
-		if err := os.WriteFile(args[0], fmt.Appendf(nil, "%d %d", os.Getpid(), child.Process.Pid), 0o600); err != nil {
-			return err
-		}
-		return stay()
-	case "stuck":
-		return stay()
-	case "notifier": // runs a hook with what ambient capabilities it has
-		_, err := Command{Argv: []string{args[0], "as", "hook", args[1]}}.Notify(context.Background(), Notification{})
-		return err
+	case "inspector": // says what would keep a file from being delivered
+		fmt.Println(Inspect([]File{{Destination: args[0]}}))
+		return nil
 	case "sidecar": // commits one generation after the other
 		l, err := openLedger(args[1])
 		if err != nil {
@@ -121,6 +97,14 @@ func play(part string, args []string) error {
 			}
 		}
 		return nil
+	case "lazy": // delivers without syncing what is in memory
+		l, err := openLedger(args[1])
+		if err != nil {
+			return err
+		}
+		l.state.disk = false
+		fmt.Println("begin")
+		return deliver(l, Plan{}, File{Destination: args[0] + "/a", Content: secret.Text("a")})
 	case "story": // lives through one
 		s, err := find(args[0])
 		if err != nil {
@@ -144,6 +128,11 @@ func (printer) String() string { return "printer" }
 func (p printer) Notify(_ context.Context, n Notification) (Outcome, error) {
 	_, err := fmt.Fprintln(p.out, "told", n.Generation)
 	return Delivered, err
+}
+
+// asNobody makes a process another user's.
+func asNobody() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 }
 
 // stay never returns. The runtime would take select{} for a deadlock.

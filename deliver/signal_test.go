@@ -141,7 +141,7 @@ func TestPIDFileOfOthers(t *testing.T) {
 	program := publicProgram(t)
 	ownProcess, says := start(t, nil, self(t), "application")
 	says.Scan()
-	appProcess, says := start(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, program, "application")
+	appProcess, says := start(t, asNobody(), program, "application")
 	says.Scan()
 	tests := []struct {
 		name        string

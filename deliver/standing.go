@@ -64,8 +64,9 @@ func (s *standing) apply(r record) {
 	if r.Kind == checkpoint && r.Standing != nil {
 		*s = *r.Standing
 	}
-	if s.Pending != nil && s.Pending.Intent == nil {
+	if r.Kind == intended && r.Intent == nil || s.Pending != nil && s.Pending.Intent == nil {
 		s.Pending = nil // nobody writes such a record
+		return
 	}
 	pending := s.Pending != nil && r.Generation == s.Pending.Generation
 	switch r.Kind {

@@ -69,6 +69,7 @@ type crash struct {
 	*scene
 	one, two *pool
 	flips    bool       // layout: directory
+	life     *sidecar   // the present one
 	pause    sync.Mutex // held: nothing rotates
 	reads    int
 }
@@ -188,6 +189,7 @@ func (c *crash) settled() uint64 {
 	c.pause.Lock()
 	defer c.pause.Unlock()
 	if !poll(c.t.Context(), 5*time.Millisecond, func() bool {
+		c.life.lives()
 		out, err := c.client().Refresh(c.t.Context(), nil)
 		if err == nil && out[0].Error != "" {
 			c.t.Fatal(out[0].Error)
@@ -213,12 +215,12 @@ func (c *crash) recovered() {
 		c.t.Fatal(err)
 	}
 	defer c.lab.ClearFaults()
-	p := c.start()
+	c.life = c.start()
 	c.told(serve.Failing)
 	if pair, mixed, err := c.whole(); err != nil || mixed {
 		c.t.Fatalf("after a start without AWS the files are of versions %v, mixed: %v (%v)", pair, mixed, err)
 	}
-	p.kill()
+	c.life.kill()
 }
 
 // told waits until the app has that state and nothing is owed, and then looks
@@ -227,6 +229,7 @@ func (c *crash) told(state serve.State) uint64 {
 	c.t.Helper()
 	var app serve.App
 	if !poll(c.t.Context(), 5*time.Millisecond, func() bool {
+		c.life.lives()
 		status, err := c.client().Status(c.t.Context())
 		app = status.Apps["billing"]
 		return err == nil && app.State == state && len(app.Owed) == 0
@@ -276,7 +279,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 // killed kills the sidecar so many times, or until the time is over.
 func (c *crash) killed(kills int, limit time.Duration) {
 	begun := time.Now()
-	p := c.start()
+	c.life = c.start()
 	c.settled()
 	span := min(2*time.Since(begun), 250*time.Millisecond) // a start, and as much time again for commits
 	ctx, stop := context.WithCancel(c.t.Context())
@@ -287,16 +290,15 @@ func (c *crash) killed(kills int, limit time.Duration) {
 	begun = time.Now()
 	done, interrupted := 0, 0
 	for ; done < kills && time.Since(begun) < limit && !c.t.Failed(); done++ {
-		life := time.NewTimer(rand.N(span))
-		<-life.C
-		p.kill()
+		<-time.NewTimer(rand.N(span)).C
+		c.life.kill()
 		if c.interrupted() {
 			interrupted++
 		}
 		if done%10 == 4 {
 			c.recovered()
 		}
-		p = c.start()
+		c.life = c.start()
 		if done%10 == 9 {
 			c.settled()
 		}

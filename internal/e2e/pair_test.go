@@ -44,6 +44,15 @@ func (p *pair) mixed() (there, mixed bool) {
 	return true, err != nil || scanErr != nil || user != password
 }
 
+// refresh has the sidecar look once more.
+func (p *pair) refresh() {
+	p.t.Helper()
+	out, err := p.client().Refresh(p.t.Context(), nil)
+	if err != nil || out[0].Error != "" {
+		p.t.Fatalf("refresh: %+v, %v", out, err)
+	}
+}
+
 // holds fails the test unless the file holds the current pair.
 func (p *pair) holds() {
 	p.t.Helper()
@@ -75,8 +84,9 @@ func TestPairIsNeverMixed(t *testing.T) {
 		}
 	})
 	const rotations = 200
-	begun, between := time.Now(), 0
+	begun, waited := time.Now(), 0
 	for n := range rotations {
+		looking := time.Now()
 		first, second := p.user, p.password
 		if n%2 == 1 {
 			first, second = second, first
@@ -86,8 +96,7 @@ func TestPairIsNeverMixed(t *testing.T) {
 			_, err := p.client().Refresh(t.Context(), nil)
 			looked <- err
 		}
-		if n%10 == 0 { // the look comes between for certain, and must wait
-			between++
+		if n%20 == 0 { // the look comes between for certain, and must wait
 			first.rotate()
 			go look()
 			time.AfterFunc(100*time.Millisecond, second.rotate)
@@ -101,12 +110,18 @@ func TestPairIsNeverMixed(t *testing.T) {
 		if err := <-looked; err != nil {
 			t.Fatal(err)
 		}
-		p.do("refresh")
+		if time.Since(looking) > 900*time.Millisecond {
+			waited++
+		}
+		p.refresh()
 		p.holds()
 	}
 	stop()
 	reader.Wait()
-	t.Logf("%d rotations in %v, in %d of them a look between the halves, %d reads", rotations, time.Since(begun).Round(time.Second), between, reads)
+	if waited < rotations/20 {
+		t.Errorf("%d looks waited for the other half: too few", waited)
+	}
+	t.Logf("%d rotations in %v, in %d of them a look came between the halves, %d reads", rotations, time.Since(begun).Round(time.Second), waited, reads)
 }
 
 // A sidecar that comes up while only half of the pair has rotated knows from
@@ -134,7 +149,7 @@ func TestPairIsNotMixedByARestart(t *testing.T) {
 				}
 			})
 			p.password.rotate()
-			p.do("refresh")
+			p.refresh()
 			p.holds()
 		})
 	}

@@ -212,7 +212,8 @@ func poll(ctx context.Context, pause time.Duration, ask func() bool) bool {
 type sidecar struct {
 	s     *scene
 	cmd   *exec.Cmd
-	ended bool
+	ended chan struct{} // closed when it has
+	err   error         // how, then
 }
 
 // start starts the sidecar, which ends with the test at the latest.
@@ -223,12 +224,15 @@ func (s *scene) start() *sidecar {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	p := &sidecar{s: s, cmd: exec.Command(program, "run", "--config", s.path("outrider.yaml"))}
+	p := &sidecar{s: s, cmd: exec.Command(program, "run", "--config", s.path("outrider.yaml")), ended: make(chan struct{})}
 	p.cmd.Env, p.cmd.Stderr = s.env, log
-	p.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	go func() {
+		defer close(p.ended)
+		p.err = p.cmd.Wait()
+	}()
 	s.t.Cleanup(p.stop)
 	return p
 }
@@ -244,28 +248,37 @@ func (s *scene) ready(apps ...string) *sidecar {
 	return p
 }
 
+// lives fails the test if the sidecar has ended.
+func (p *sidecar) lives() {
+	p.s.t.Helper()
+	select {
+	case <-p.ended:
+		p.s.t.Fatalf("the sidecar has ended by itself: %v; its log:\n%s", p.err, p.s.read("log"))
+	default:
+	}
+}
+
 // kill ends the sidecar as a power switch would.
 func (p *sidecar) kill() {
 	p.s.t.Helper()
+	p.lives()
 	_ = p.cmd.Process.Kill()
-	err := p.cmd.Wait()
-	p.ended = true
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != -1 {
-		p.s.t.Errorf("the sidecar had ended before it was killed: %v; its log:\n%s", err, p.s.read("log"))
-	}
+	<-p.ended
 }
 
 // stop ends the sidecar as its service manager would.
 func (p *sidecar) stop() {
-	if p.ended {
+	select {
+	case <-p.ended:
 		return
+	default:
 	}
-	p.ended = true
 	_ = p.cmd.Process.Signal(unix.SIGTERM)
 	hung := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer hung.Stop()
-	if err := p.cmd.Wait(); err != nil {
-		p.s.t.Errorf("the sidecar did not end well: %v", err)
+	<-p.ended
+	if p.err != nil {
+		p.s.t.Errorf("the sidecar did not end well: %v", p.err)
 	}
 	if p.s.t.Failed() {
 		p.s.t.Logf("its log:\n%s", p.s.read("log"))

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,15 +18,45 @@ import (
 	"outrider/awslab"
 )
 
-// server is a process that hands sessions out, and how a client of it asks.
-type server struct {
+// peer hands sessions out, in a process of its own.
+type peer struct {
+	h                               *host
 	name, address, opening, request string
-	start                           func() (pid int, stop func())
+	pid                             int
+
+	took  []time.Duration // by each request
+	spent time.Duration   // by the process meanwhile
 }
 
-// besides returns the two endpoints of a sidecar, and `aws_signing_helper
-// serve` for the same role.
-func (h *host) besides(b *testing.B) []server {
+// peers starts a sidecar for the container endpoint, one for IMDS, and
+// `aws_signing_helper serve`, each on a host of its own where AWS takes so
+// long for an answer and gives sessions of that length.
+func peers(b *testing.B, delay, session time.Duration) []*peer {
+	b.Helper()
+	var hosts [3]*host
+	for i := range hosts {
+		hosts[i] = newHost(b, awslab.Options{SessionDuration: session})
+		if err := hosts[i].lab.AddFault(awslab.Fault{Kind: awslab.Delay, Delay: delay}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	container, _ := hosts[0].served()
+	_, imds := hosts[1].served()
+	sidecar := func(h *host) int {
+		pid := h.start("--log-level", "info").cmd.Process.Pid
+		h.await("billing")
+		return pid
+	}
+	address, helper := hosts[2].helper(b)
+	return []*peer{
+		{h: hosts[0], name: "container", pid: sidecar(hosts[0]), address: container, request: containerRequest(hosts[0].checkToken("billing.token"))},
+		{h: hosts[1], name: "imds", pid: sidecar(hosts[1]), address: imds, opening: imdsOpening, request: imdsRequest},
+		{h: hosts[2], name: "helper", pid: helper, address: address, opening: imdsOpening, request: imdsRequest},
+	}
+}
+
+// helper starts `aws_signing_helper serve`.
+func (h *host) helper(b *testing.B) (address string, pid int) {
 	b.Helper()
 	helper := filepath.Join(binaries, "aws_signing_helper")
 	build := exec.CommandContext(b.Context(), "go", "build", "-ldflags", "-s -w", "-o", helper, "github.com/aws/rolesanywhere-credential-helper")
@@ -35,84 +64,80 @@ func (h *host) besides(b *testing.B) []server {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Skipf("left out: aws_signing_helper does not build: %v\n%s", err, out)
 	}
-	container, imds := h.served()
-	sidecar := func() (int, func()) {
-		_ = os.Remove(h.path("billing.token")) // the one before had another
-		s := h.start("--log-level", "info")
-		h.await("billing")
-		h.checkToken("billing.token")
-		return s.cmd.Process.Pid, func() { s.stop() }
-	}
 	l := h.lab.Setup()
-	theirs := free(b)
-	_, port, _ := net.SplitHostPort(theirs)
-	serve := func() (int, func()) {
-		cmd := exec.CommandContext(b.Context(), helper, "serve", "--port", port, "--endpoint", h.endpoint, "--region", l.Region,
-			"--certificate", h.path("host.pem"), "--private-key", h.path("host.key"),
-			"--trust-anchor-arn", l.TrustAnchor, "--profile-arn", l.Profile, "--role-arn", l.Role)
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		return cmd.Process.Pid, func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() }
+	address = free(b)
+	_, port, _ := net.SplitHostPort(address)
+	serve := exec.CommandContext(b.Context(), helper, "serve", "--port", port, "--endpoint", h.endpoint, "--region", l.Region,
+		"--certificate", h.path("host.pem"), "--private-key", h.path("host.key"),
+		"--trust-anchor-arn", l.TrustAnchor, "--profile-arn", l.Profile, "--role-arn", l.Role)
+	if err := serve.Start(); err != nil {
+		b.Fatal(err)
 	}
-	return []server{
-		{"container", container, "", "", sidecar},
-		{"imds", imds, imdsOpening, imdsRequest, sidecar},
-		{"helper", theirs, imdsOpening, imdsRequest, serve},
-	}
+	b.Cleanup(func() { _ = serve.Process.Kill(); _ = serve.Wait() })
+	return address, serve.Process.Pid
 }
 
-// connect starts the server and returns clients of it that have each had an
-// answer.
-func (s server) connect(h *host, clients int) (pid int, stop func(), all []ask) {
-	h.t.Helper()
-	pid, stop = s.start()
-	if s.name == "container" {
-		s.request = containerRequest(h.read("billing.token"))
+// connect returns clients of the peer that have each had an answer.
+func (p *peer) connect(n int) []ask {
+	p.h.t.Helper()
+	clients := make([]ask, n)
+	for i := range clients {
+		clients[i] = p.h.client(p.address, p.opening, p.request)
+		eventually(p.h.t, p.name, func() error { _, err := clients[i](); return err })
 	}
-	for range clients {
-		all = append(all, h.client(s.address, s.opening, s.request))
+	return clients
+}
+
+// load has each client ask n times, all at once.
+func (p *peer) load(b *testing.B, clients []ask, n int) {
+	b.Helper()
+	took := make([][]time.Duration, len(clients))
+	before := processor(b, p.pid)
+	var group errgroup.Group
+	for i, ask := range clients {
+		group.Go(func() (err error) {
+			took[i], err = repeat(ask, n)
+			return err
+		})
 	}
-	for _, ask := range all {
-		eventually(h.t, s.name, func() error { _, err := ask(); return err })
+	if err := group.Wait(); err != nil {
+		b.Fatalf("%s: %v", p.name, err)
 	}
-	return pid, stop, all
+	p.spent += processor(b, p.pid) - before
+	p.took = append(p.took, slices.Concat(took...)...)
 }
 
 // BenchmarkBesideTheHelper puts the same load on the endpoints of the sidecar
-// and on the helper's, each a process of its own. Beside the time it reports
-// what a second of the server's processor answers, the slowest hundredth, and
-// the memory afterwards.
+// and on the helper's, in turns, so that what else the machine does strikes
+// all alike. It reports what a second of each one's processor answers, the
+// slowest hundredth, and the memory afterwards.
 func BenchmarkBesideTheHelper(b *testing.B) {
-	h := newHost(b, awslab.Options{})
-	for _, s := range h.besides(b) {
-		for _, connections := range []int{1, 16, 64} {
-			b.Run(fmt.Sprintf("%s/%d", s.name, connections), func(b *testing.B) {
-				pid, stop, clients := s.connect(h, connections)
-				defer stop()
-				took := make([][]time.Duration, connections)
-				before := processor(b, pid)
-				b.ResetTimer()
-				var group errgroup.Group
-				for i, ask := range clients {
-					group.Go(func() (err error) {
-						took[i], err = repeat(ask, (b.N+connections-1)/connections)
-						return err
-					})
+	const turns = 20
+	for _, connections := range []int{1, 16, 64} {
+		b.Run(strconv.Itoa(connections), func(b *testing.B) {
+			peers := peers(b, 0, time.Hour)
+			var clients [][]ask
+			for _, p := range peers {
+				clients = append(clients, p.connect(connections))
+			}
+			b.ResetTimer()
+			for range turns {
+				for i, p := range peers {
+					p.load(b, clients[i], max(b.N/turns/connections, 1))
 				}
-				if err := group.Wait(); err != nil {
-					b.Fatal(err)
+			}
+			b.StopTimer()
+			b.ReportMetric(0, "ns/op") // it is that of three, and of their clients
+			for _, p := range peers {
+				slices.Sort(p.took)
+				if p.spent > 0 {
+					b.ReportMetric(float64(len(p.took))/p.spent.Seconds(), p.name+"-req/cpu-s")
 				}
-				b.StopTimer()
-				all := slices.Sorted(slices.Values(slices.Concat(took...)))
-				if spent := processor(b, pid) - before; spent > 0 {
-					b.ReportMetric(float64(len(all))/spent.Seconds(), "req/cpu-s")
-				}
-				b.ReportMetric(float64(all[(len(all)-1)*99/100].Microseconds()), "p99-µs")
-				b.ReportMetric(float64(memory(b, pid, "VmRSS"))/1024, "rss-MiB")
-				b.ReportMetric(float64(memory(b, pid, "RssAnon"))/1024, "anon-MiB")
-			})
-		}
+				b.ReportMetric(float64(p.took[(len(p.took)-1)*99/100].Microseconds()), p.name+"-p99-µs")
+				b.ReportMetric(memory(b, p.pid, "RssAnon"), p.name+"-anon-MiB")
+				b.ReportMetric(memory(b, p.pid, "VmRSS"), p.name+"-rss-MiB")
+			}
+		})
 	}
 }
 
@@ -134,29 +159,22 @@ func repeat(ask ask, n int) ([]time.Duration, error) {
 // takes a tenth of a second. It reports how many sessions that makes.
 func BenchmarkACrowdAtTheEndOfASession(b *testing.B) {
 	const spare = 4 * time.Second
-	h := newHost(b, awslab.Options{SessionDuration: 10*time.Minute + spare})
-	if err := h.lab.AddFault(awslab.Fault{Kind: awslab.Delay, Delay: 100 * time.Millisecond}); err != nil {
-		b.Fatal(err)
+	sessions := map[string]int{}
+	for b.Loop() {
+		peers := peers(b, 100*time.Millisecond, 10*time.Minute+spare)
+		var clients [][]ask
+		for _, p := range peers {
+			clients = append(clients, p.connect(crowdSize))
+		}
+		<-time.After(spare)
+		for i, p := range peers {
+			p.h.lab.ResetCalls()
+			p.load(b, clients[i], 1)
+			sessions[p.name] += p.h.lab.Calls()["rolesanywhere.CreateSession"]
+		}
 	}
-	for _, s := range h.besides(b) {
-		b.Run(s.name, func(b *testing.B) {
-			sessions := 0
-			for b.Loop() {
-				_, stop, clients := s.connect(h, crowdSize)
-				<-time.After(spare)
-				h.lab.ResetCalls()
-				var group errgroup.Group
-				for _, ask := range clients {
-					group.Go(func() error { _, err := ask(); return err })
-				}
-				if err := group.Wait(); err != nil {
-					b.Error(err)
-				}
-				sessions += h.lab.Calls()["rolesanywhere.CreateSession"]
-				stop()
-			}
-			b.ReportMetric(float64(sessions)/float64(b.N), "CreateSession/crowd")
-		})
+	for name, n := range sessions {
+		b.ReportMetric(float64(n)/float64(b.N), name+"-sessions")
 	}
 }
 
@@ -179,8 +197,8 @@ func processor(b *testing.B, pid int) time.Duration {
 	return sum
 }
 
-// memory returns a line of a process's status in KiB (proc_pid_status(5)).
-func memory(b *testing.B, pid int, name string) int {
+// memory returns a line of a process's status in MiB (proc_pid_status(5)).
+func memory(b *testing.B, pid int, name string) float64 {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -189,7 +207,7 @@ func memory(b *testing.B, pid int, name string) int {
 	for line := range strings.Lines(string(status)) {
 		if fields := strings.Fields(line); fields[0] == name+":" {
 			n, _ := strconv.Atoi(fields[1])
-			return n
+			return float64(n) / 1024
 		}
 	}
 	b.Fatalf("no %s", name)
