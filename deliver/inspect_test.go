@@ -82,7 +82,7 @@ func TestPreview(t *testing.T) {
 	before := tree(t, dir)
 	got, err := PreviewFiles(state, "app", []File{
 		{Destination: in("same"), Content: secret.Text("one\n")},
-		{Destination: in("drifted"), Content: secret.Text("one\n"), Mode: ptr[os.FileMode](0o600)},
+		{Destination: in("drifted"), Content: secret.Text("one\n"), Mode: new(os.FileMode(0o600))},
 		{Destination: in("changed"), Content: secret.Text("one\nzwei\nthree\nfour\nfive\n")},
 		{Destination: in("new"), Content: secret.Text("one\ntwo")},
 		{Destination: in("no/f"), Content: secret.Text("one\n")},

@@ -27,7 +27,9 @@ func Place(name string, files []File) ([]string, error) {
 		return nil, err
 	}
 	changed := s.Changed()
-	err = s.repair()
+	if err = s.repair(); err == nil {
+		err = s.sync(nil)
+	}
 	if err == nil {
 		_, err = s.publish()
 	}

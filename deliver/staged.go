@@ -283,25 +283,12 @@ func (s *Staged) compare(c *change) (bool, error) {
 // fill stages every change: written, owned and labelled beside its destination,
 // and in no reader's way.
 func (s *Staged) fill(now standing) error {
-	errs := make([]error, len(s.changes))
 	if s.flip != nil {
 		if err := s.flip.open(s, now); err != nil {
 			return &FileError{s.changes[0].file.Destination, err}
 		}
 	}
-	for i, c := range s.changes {
-		if s.flip != nil {
-			c.from = s.flip.fill
-		} else if err := c.room.openStage(strconv.FormatUint(s.generation, 10)); err != nil {
-			errs[i] = &FileError{c.file.Destination, err}
-		} else {
-			c.from = c.room.stage
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	s.between()
+	var errs []error
 	for _, c := range append(slices.Clone(s.changes), s.copies...) {
 		if err := c.stage(s); err != nil {
 			errs = append(errs, &FileError{c.file.Destination, err})
@@ -314,6 +301,14 @@ func (s *Staged) fill(now standing) error {
 // owner, mode and label.
 func (c *change) stage(s *Staged) error {
 	folder := c.room.place.path
+	if s.flip != nil {
+		c.from = s.flip.fill
+	} else if err := c.room.openStage(strconv.FormatUint(s.generation, 10)); err != nil {
+		return err
+	} else {
+		c.from = c.room.stage
+	}
+	s.between()
 	fd, err := openat(int(c.from.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return inFolder(err, "stage it", folder)

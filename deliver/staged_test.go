@@ -114,9 +114,6 @@ func sys(t *testing.T, path string) *syscall.Stat_t {
 	return info.Sys().(*syscall.Stat_t)
 }
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 func TestCommit(t *testing.T) {
 	tests := []struct {
 		name    string

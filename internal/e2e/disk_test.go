@@ -120,7 +120,7 @@ func TestDiskErrors(t *testing.T) {
 		}
 		if s.mount(s.path(name)) {
 			all[name] = trouble
-		} else {
+		} else if all[name].begin == nil {
 			t.Logf("left out: a disk that is %s takes a mount, which is not allowed here", name)
 		}
 	}
