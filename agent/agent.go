@@ -87,12 +87,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		if held, err = a.holdState(running, w.config.State); err != nil {
 			return err
 		}
-		a.endpoints(running, group, w.config.Listen)
-		group.Go(func() error { return a.readiness(running) })
+		settled := a.endpoints(running, group, w.config.Listen)
+		group.Go(func() error { return a.readiness(running, settled) })
 		return a.worlds(running, group, held.state)
 	})
 	if path := w.config.Listen.Admin; path != "" {
-		a.serve(running, group, "admin socket", serve.Admin{Path: path, Agent: a, Log: a.o.Log})
+		a.serve(running, group, "admin socket", serve.Admin{Path: path, Agent: a, Log: a.o.Log}, func() {})
 	}
 	group.Go(func() error {
 		<-running.Done()

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -83,32 +84,61 @@ type runner interface {
 	Run(context.Context) error
 }
 
-// endpoints serves sessions to other programs, where that is configured.
-func (a *Agent) endpoints(ctx context.Context, group *errgroup.Group, l config.Listen) {
+// hurried is an Agent as SDKs ask it, some of which give an endpoint a second.
+type hurried struct{ *Agent }
+
+// Credentials waits for half a second at most.
+func (h hurried) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
+	return h.credentials(ctx, c, name, 500*time.Millisecond)
+}
+
+// endpoints serves sessions to other programs, where that is configured. The
+// channel is closed when each endpoint has its address or could not get it.
+func (a *Agent) endpoints(ctx context.Context, group *errgroup.Group, l config.Listen) <-chan struct{} {
+	var settling sync.WaitGroup
+	pending := func() func() {
+		settling.Add(1)
+		return sync.OnceFunc(settling.Done)
+	}
 	if c := l.Credentials; c.Address != "" {
 		address := c.Address
 		if c.Network == "unix" {
 			address = "unix:" + address
 		}
-		a.serve(ctx, group, "credentials endpoint", serve.Container{Address: address, Agent: a, Log: a.o.Log, Listening: a.handOutTokens})
+		done := pending()
+		listening := func() { a.handOutTokens(); done() }
+		a.serve(ctx, group, "credentials endpoint", serve.Container{Address: address, Agent: hurried{a}, Log: a.o.Log, Listening: listening}, done)
 	}
 	if i := l.IMDS; i.Address.Address != "" {
-		a.serve(ctx, group, "imds endpoint", serve.IMDS{Address: i.Address.Address, Role: i.Role, Agent: a, Log: a.o.Log})
+		done := pending()
+		a.serve(ctx, group, "imds endpoint", serve.IMDS{Address: i.Address.Address, Role: i.Role, Agent: hurried{a}, Log: a.o.Log, Listening: done}, done)
 	}
+	settled := make(chan struct{})
+	group.Go(func() error {
+		settling.Wait()
+		close(settled)
+		return nil
+	})
+	return settled
 }
 
-// serve runs r, and tries on while it cannot run.
-func (a *Agent) serve(ctx context.Context, group *errgroup.Group, what string, r runner) {
+// serve runs r, and tries on while it cannot run. It calls settled when r
+// could not run, or never will.
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group, what string, r runner, settled func()) {
 	var was error
 	loop := &refresher.Loop{Roll: a.o.Roll, Look: func(ctx context.Context) error {
 		err := r.Run(ctx)
+		settled()
 		if ctx.Err() == nil && changedError(was, err) {
 			a.o.Log.Error("endpoint not served", "endpoint", what, "error", err)
 		}
 		was = err
 		return err
 	}}
-	group.Go(func() error { return loop.Run(ctx) })
+	group.Go(func() error {
+		defer settled()
+		return loop.Run(ctx)
+	})
 }
 
 // handOut writes the role's token and its session into the files that the

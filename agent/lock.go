@@ -83,14 +83,9 @@ func takeLock(state string) (*lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w; it must belong to outrider's user", err)
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		held, _ := os.ReadFile(path)
+	if err := flock(file, state); err != nil {
 		_ = file.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(held)))
-		return nil, &BusyError{State: state, PID: pid}
+		return nil, err
 	}
 	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
 	if err = file.Truncate(0); err == nil {
@@ -101,6 +96,28 @@ func takeLock(state string) (*lock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return &lock{file: file}, nil
+}
+
+// flock locks the file. A process that was killed in the middle of starting a
+// hook leaves the lock for a moment with what was to become the hook: while
+// the one that the file names is dead, it is waited for.
+func flock(file *os.File, state string) error {
+	const pause = 20 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("lock %s: %w", file.Name(), err)
+		}
+		held, _ := os.ReadFile(file.Name())
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(held)))
+		if waited > 2*time.Second || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return &BusyError{State: state, PID: pid}
+		}
+		time.Sleep(pause)
+	}
 }
 
 func (l *lock) release() {

@@ -128,13 +128,13 @@ func (a *app) once(ctx context.Context, notify bool) error {
 	if !notify || a.standing.opened() == nil {
 		return err
 	}
-	n := newNotifier(a, nil)
+	n, looked := newNotifier(a, nil), a.standing.delivered().Generation
 	told := n.notify(ctx)
 	if told == nil && len(a.standing.delivered().Owed) > 0 {
 		told = n.notify(ctx) // of the generation that it rolled back to
 	}
 	p, done := a.standing.now(), a.standing.delivered()
-	if err == nil && done.SetAside != "" {
+	if err == nil && done.Generation != looked && done.SetAside != "" {
 		err = &asideError{done.SetAside}
 	}
 	return errors.Join(err, told, p.unconfirmed.of(done.Generation))

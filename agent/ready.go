@@ -21,8 +21,14 @@ const (
 )
 
 // readiness sends READY once every app's files are usable, or patience has
-// run out, and keeps the one-line status before and after that.
-func (a *Agent) readiness(ctx context.Context) error {
+// run out, and keeps the one-line status before and after that. It begins when
+// the endpoints are settled: who is ordered after us asks there.
+func (a *Agent) readiness(ctx context.Context, settled <-chan struct{}) error {
+	select {
+	case <-settled:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	deadline := time.Now().Add(patience)
 	ready, status, said := false, "", time.Time{}
 	for {

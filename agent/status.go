@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"outrider/deliver"
+	"outrider/refresher"
 	"outrider/secret"
 	"outrider/serve"
+	"outrider/session"
 )
 
 // Status returns the state of everything that the caller may see: all of it
@@ -116,6 +118,10 @@ func (a *Agent) allowed(c serve.Caller, names []string) ([]*app, error) {
 // Credentials returns the session in hand; while the first is being opened it
 // waits, for three seconds at most. It never asks AWS by itself.
 func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
+	return a.credentials(ctx, c, name, 3*time.Second)
+}
+
+func (a *Agent) credentials(ctx context.Context, c serve.Caller, name string, patience time.Duration) (serve.Credentials, error) {
 	r, err := a.current().role(name)
 	if err != nil && !c.Trusted() {
 		return serve.Credentials{}, serve.ErrForbidden
@@ -126,7 +132,10 @@ func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (s
 	if !c.Is(r.Allow.Users, r.Allow.Groups) {
 		return serve.Credentials{}, serve.ErrForbidden
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Second, errors.New("no session yet"))
+	if term, held, _ := r.lease.Now(); held {
+		return handed(term), nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("role %s: no session yet; it is being opened", name))
 	defer cancel()
 	return r.credentials(ctx)
 }
@@ -165,12 +174,17 @@ func (r *role) credentials(ctx context.Context) (serve.Credentials, error) {
 		return serve.Credentials{}, err
 	}
 	term, _, _ := r.lease.Now()
+	return handed(term), nil
+}
+
+// handed is a session as other programs get it.
+func handed(term refresher.Term[session.Session]) serve.Credentials {
 	s := term.Value
 	return serve.Credentials{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey,
 		// By this host's clock, as whoever is handed it will read it.
 		SessionToken: s.SessionToken, Expiration: term.Until,
-	}, nil
+	}
 }
 
 func (a *app) status(now time.Time) serve.App {

@@ -32,7 +32,7 @@ func (l *Ledger) Stage(files []File) (*Staged, error) {
 	if l.now().Pending != nil {
 		_, _ = l.recover() // if it fails, the files are torn, and what comes now mends them
 	}
-	s, err := stage(l.state, l.app, l.now(), files)
+	s, err := stage(&Staged{state: l.state, app: l.app, durable: l.durable, files: files}, l.now())
 	if err != nil {
 		l.transaction.Unlock()
 		return nil, err
@@ -197,30 +197,44 @@ func (c *change) copyPrevious() error {
 	return errors.Join(err, to.Close())
 }
 
-// sync makes all that is staged or kept, and the intent in the journal,
-// durable.
-func (s *Staged) sync(journal *os.File) error {
+// sync makes all that is staged or kept durable, and does what else has to be
+// done before anything is moved, all at the same time.
+func (s *Staged) sync(also ...func() error) error {
 	if s.volatile = s.inMemory(); s.volatile {
 		return nil
 	}
-	todo := []func() error{func() error { return syncData(journal) }}
+	todo := also
 	for _, c := range append(slices.Clone(s.changes), s.copies...) {
-		if c.from != nil {
-			todo = append(todo, c.sync)
-		}
+		todo = append(todo, c.sync)
 	}
-	seen := map[*os.File]bool{}
-	for _, r := range append(slices.Clone(s.rooms), s.flipRoom()...) {
-		for _, f := range r.unsynced {
-			if !seen[f] {
-				seen[f] = true
-				todo = append(todo, syncing(f))
-			}
+	for _, r := range s.syncedRooms() {
+		for _, f := range r.unsynced(s.durable) {
+			todo = append(todo, syncing(f))
 		}
 	}
 	err := parallel(todo)
+	if err == nil && s.durable != nil {
+		for _, r := range s.syncedRooms() {
+			s.durable[r.ownPath()] = s.durable[r.ownPath()] || len(r.fresh) > 0
+		}
+		if s.flip != nil {
+			s.durable[s.flip.path] = true
+		}
+	}
 	s.between()
 	return err
+}
+
+// syncedRooms returns the rooms whose folders have to be synced before
+// anything is moved.
+func (s *Staged) syncedRooms() []*room {
+	switch {
+	case s.alone:
+		return nil
+	case s.flip != nil:
+		return []*room{s.flip.room}
+	}
+	return s.rooms
 }
 
 // inMemory reports whether all that changes is in memory. Then nothing is
@@ -233,8 +247,8 @@ func (s *Staged) inMemory() bool {
 	if s.flip != nil {
 		return isInMemory(s.flip.folder)
 	}
-	for _, r := range s.rooms {
-		if len(r.unsynced) > 0 && !isInMemory(r.folder) {
+	for _, c := range s.changes {
+		if !isInMemory(c.room.folder) {
 			return false
 		}
 	}
@@ -257,14 +271,18 @@ func (c *change) sync() error {
 // reports whether anything of the new content can be seen.
 func (s *Staged) publish() (moved bool, err error) {
 	if s.flip != nil && s.flip.fill != nil {
-		if err := s.flip.exchange(s); err != nil {
-			return false, &FileError{s.flip.path, err}
+		if moved, err := s.flip.exchange(s); err != nil {
+			return moved, &FileError{s.flip.path, err}
 		}
 		s.between()
-		if s.volatile {
-			return true, nil
+		todo := []func() error{syncing(s.flip.folder)}
+		if s.flip.real {
+			todo = append(todo, syncing(s.flip.store))
 		}
-		return true, parallel([]func() error{syncing(s.flip.folder), syncing(s.flip.store)})
+		if s.volatile {
+			todo = nil
+		}
+		return true, parallel(todo)
 	}
 	for _, c := range s.changes {
 		begun, err := c.publish(s)

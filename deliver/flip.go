@@ -124,14 +124,6 @@ func (p *flip) openCurrent(w *walker) error {
 	return err
 }
 
-// flipRoom returns the room of the folder that is exchanged, if one is.
-func (s *Staged) flipRoom() []*room {
-	if s.flip == nil {
-		return nil
-	}
-	return []*room{s.flip.room}
-}
-
 func (p *flip) close() {
 	for _, f := range []*os.File{p.folder, p.store, p.fill, p.room.folder} {
 		if f != nil {
@@ -229,6 +221,9 @@ func (p *flip) open(s *Staged, now standing) error {
 	}
 	p.room.dirty(p.fill)
 	p.room.dirty(p.store)
+	if !s.durable[p.path] { // the store may be of a process that was killed before it synced it
+		p.room.dirty(p.folder)
+	}
 	s.between()
 	for _, c := range s.same {
 		// In a folder that others may change, nobody knows who else has it open.
@@ -257,7 +252,6 @@ func (p *flip) openStore() error {
 		p.store, err = openOurs(p.folder, name)
 	}
 	if err == nil {
-		p.room.dirty(p.folder)
 		err = unix.Fchmod(int(p.store.Fd()), 0o711)
 	}
 	return inFolder(err, "make folder "+path, p.folder.Name())
@@ -312,20 +306,21 @@ func (p *flip) relink() error {
 }
 
 // exchange puts the new link into its place.
-func (p *flip) exchange(s *Staged) error {
+func (p *flip) exchange(s *Staged) (moved bool, err error) {
 	store, folder := int(p.store.Fd()), int(p.folder.Fd())
 	if !p.real {
-		return inFolder(unix.Renameat(store, nextLink, folder, p.name), "exchange the folder's link", p.folder.Name())
+		err := unix.Renameat(store, nextLink, folder, p.name)
+		return err == nil, inFolder(err, "exchange the folder's link", p.folder.Name())
 	}
-	err := unix.Renameat2(store, nextLink, folder, p.name, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("put a link in its place: %w: this file system cannot exchange a folder: move %s away", err, p.path)
+	err = unix.Renameat2(store, nextLink, folder, p.name, unix.RENAME_EXCHANGE)
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return false, fmt.Errorf("put a link in its place: %w: this file system cannot exchange a folder: move %s away", err, p.path)
+	case err != nil:
+		return false, inFolder(err, "put a link in its place", p.folder.Name())
 	}
 	s.between()
-	if err == nil {
-		err = p.settle()
-	}
-	return inFolder(err, "put a link in its place", p.folder.Name())
+	return true, inFolder(p.settle(), "name the folder that was there", p.folder.Name())
 }
 
 // settle gives a real folder, just exchanged for the link, its own name in the

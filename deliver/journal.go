@@ -106,13 +106,25 @@ func (j *journal) add(r record) error {
 	return nil
 }
 
-// syncData makes the records of a journal durable; nil is no journal.
-func syncData(file *os.File) error {
-	if file == nil {
-		return nil
+// sync makes the records durable. It may be called while others are added.
+func (j journal) sync() error {
+	err := unix.Fdatasync(int(j.file.Fd()))
+	return inFolder(err, "sync journal "+j.file.Name(), filepath.Dir(j.file.Name()))
+}
+
+// alone reports whether the intent is about one file that one rename moves, so
+// that the generation is there or not, and never in part.
+func (i *intent) alone() bool {
+	staged := 0
+	for _, f := range i.Files {
+		if f.Staged != "" {
+			staged++
+		}
+		if f.InPlace {
+			return false
+		}
 	}
-	err := unix.Fdatasync(int(file.Fd()))
-	return inFolder(err, "sync journal "+file.Name(), filepath.Dir(file.Name()))
+	return staged == 1 && i.Folder == nil && !i.Confirm
 }
 
 // encode returns the record's line: a checksum, the record in JSON, a newline.

@@ -23,7 +23,8 @@ type Ledger struct {
 	app   string
 	state *State
 
-	transaction sync.Mutex // held by who looks at or moves files
+	transaction sync.Mutex      // held by who looks at or moves files
+	durable     map[string]bool // the app's own folders that this process knows to be on disk
 
 	mu       sync.Mutex
 	journal  journal
@@ -37,7 +38,7 @@ func (s *State) Open(app string, targets []Target) (*Ledger, error) {
 	if err := checkName(app); err != nil {
 		return nil, err
 	}
-	l := &Ledger{app: app, state: s}
+	l := &Ledger{app: app, state: s, durable: make(map[string]bool)}
 	name := app + journalSuffix
 	j, records, damaged, err := s.openJournal(name)
 	if err != nil {
@@ -267,20 +268,29 @@ func (l *Ledger) Seen() time.Time {
 func (l *Ledger) declare(s *Staged, i intent) error {
 	l.mu.Lock()
 	r := record{Kind: intended, At: time.Now().UTC(), Generation: s.generation, Intent: &i}
-	file, err := l.journal.file, l.journal.add(r)
+	err := l.journal.add(r)
 	if err == nil {
 		l.standing.apply(r)
 	}
 	l.mu.Unlock()
 	if err != nil {
-		return inFolder(err, "write journal "+file.Name(), l.state.dir.Name())
+		return inFolder(err, "write journal "+l.journal.file.Name(), l.state.dir.Name())
 	}
 	s.between()
-	if err := s.sync(file); err != nil {
+	if err := l.sync(s, &i); err != nil {
 		l.note(record{Kind: failed, Generation: s.generation, Reason: err.Error()})
 		return err
 	}
 	return nil
+}
+
+// sync makes the intent and all that it is about durable.
+func (l *Ledger) sync(s *Staged, i *intent) error {
+	s.alone = i.alone()
+	l.mu.Lock()
+	j := l.journal
+	l.mu.Unlock()
+	return s.sync(j.sync)
 }
 
 // remark writes down what can be found out again, or be done twice without

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -67,36 +68,8 @@ func play(part string, args []string) error {
 			}
 			fmt.Println(n)
 		}
-	case "once": // delivers two files, of which one has only drifted, for the second time
-		l, err := openLedger(args[1], printer{os.Stdout})
-		if err != nil {
-			return err
-		}
-		for n := range 2 {
-			if n == 1 {
-				if err := os.Chmod(args[0]+"/c", 0o604); err != nil {
-					return err
-				}
-				if err := os.Chown(args[0]+"/c", 0, 0); err != nil {
-					return err
-				}
-				fmt.Println("begin")
-			}
-			err := deliver(l, Plan{Confirm: true},
-				File{Destination: args[0] + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: new(nobody), GID: new(nobody), Mode: new(fs.FileMode(0o640))},
-				File{Destination: args[0] + "/c", Content: secret.Text("same"), GID: new(nobody), Mode: new(fs.FileMode(0o660))})
-			if err != nil {
-				return err
-			}
-			fmt.Println("committed", n+1)
-			if _, err := l.Deliver(context.Background()); err != nil {
-				return err
-			}
-			if n == 0 {
-				l.Confirmed(1)
-			}
-		}
-		return nil
+	case "once", "twice": // delivers one file, or two and one that has drifted, for the second time
+		return again(args[0], args[1], part == "twice")
 	case "lazy": // delivers without syncing what is in memory
 		l, err := openLedger(args[1])
 		if err != nil {
@@ -118,6 +91,39 @@ func play(part string, args []string) error {
 		return attack(args[0], args[1])
 	}
 	return fmt.Errorf("no part %s", part)
+}
+
+// again delivers to an app that was delivered to before, and says when the
+// second time begins.
+func again(dir, state string, more bool) error {
+	l, err := openLedger(state, printer{os.Stdout})
+	if err != nil {
+		return err
+	}
+	for n := range uint64(2) {
+		files := []File{{Destination: dir + "/a", Content: secret.Text(fmt.Sprint("traced ", n)), UID: new(nobody), GID: new(nobody), Mode: new(fs.FileMode(0o640))}}
+		if more {
+			files = append(files, File{Destination: dir + "/b", Content: secret.Text(fmt.Sprint("traced ", n))},
+				File{Destination: dir + "/c", Content: secret.Text("same"), GID: new(nobody), Mode: new(fs.FileMode(0o660))})
+		}
+		if n == 1 {
+			if err := errors.Join(os.Chmod(dir+"/c", 0o604), os.Chown(dir+"/c", 0, 0)); err != nil {
+				return err
+			}
+			fmt.Println("begin")
+		}
+		if err := deliver(l, Plan{Confirm: more}, files...); err != nil {
+			return err
+		}
+		fmt.Println("committed", n+1)
+		if _, err := l.Deliver(context.Background()); err != nil {
+			return err
+		}
+		if n == 0 {
+			l.Confirmed(1)
+		}
+	}
+	return nil
 }
 
 // printer is a target that says what it is told.

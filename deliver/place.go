@@ -22,13 +22,14 @@ func Place(name string, files []File) ([]string, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	s, err := stage(nil, name, standing{}, files)
+	s, err := stage(&Staged{app: name, files: files}, standing{})
 	if err != nil {
 		return nil, err
 	}
 	changed := s.Changed()
+	s.alone = true // no folder is synced for a recovery that there is not
 	if err = s.repair(); err == nil {
-		err = s.sync(nil)
+		err = s.sync()
 	}
 	if err == nil {
 		_, err = s.publish()

@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -27,11 +28,11 @@ func (l *Ledger) recover() (uint64, error) {
 	}
 	w := newWalker()
 	defer w.close()
-	s := &Staged{state: l.state, app: l.app, generation: now.Pending.Generation}
+	s := &Staged{state: l.state, app: l.app, durable: l.durable, generation: now.Pending.Generation}
 	defer s.close()
 	partly, err := s.find(w, now.Pending.Intent)
 	if err == nil {
-		err = s.sync(l.journal.file) // the crash may have come first
+		err = l.sync(s, now.Pending.Intent) // the crash may have come first
 	}
 	if err == nil {
 		return l.carryOut(s)
@@ -127,8 +128,8 @@ func (r *room) reopen() error {
 			r.found = append(r.found, f)
 		}
 	}
-	r.unsynced = append(r.unsynced, r.folder, r.outer)
-	r.unsynced = append(r.unsynced, r.found...)
+	r.fresh = append(r.fresh, r.folder, r.outer)
+	r.fresh = append(r.fresh, r.found...)
 	return err
 }
 
@@ -170,6 +171,6 @@ func (s *Staged) findFolder(w *walker, i *intent) error {
 		}
 		s.changes = append(s.changes, &change{file: File{Destination: f.Destination}, room: p.room, name: name, from: p.fill})
 	}
-	p.room.unsynced = append(p.room.unsynced, p.folder, p.store, p.fill)
+	p.room.fresh = []*os.File{p.folder, p.store, p.fill}
 	return p.relink()
 }

@@ -67,7 +67,7 @@ func (l *Ledger) RollBack(generation uint64, reason string) (uint64, error) {
 	}
 	w := newWalker()
 	defer w.close()
-	s := &Staged{state: l.state, app: l.app, generation: generation + 1}
+	s := &Staged{state: l.state, app: l.app, durable: l.durable, generation: generation + 1}
 	defer s.close()
 	i, err := s.goBack(w, now.Undo)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ type room struct {
 	found    []*os.File      // folders in which recovery found something staged
 	moved    bool            // some destination has become another file
 	label    string          // SELinux: what new files get; empty: nothing
-	unsynced []*os.File      // folders with entries that a power loss could take
+	fresh    []*os.File      // folders in which entries were made
 }
 
 // inode identifies a folder under all of its names.
@@ -56,7 +57,25 @@ func (r *room) close() {
 }
 
 // dirty notes that a folder has a new entry.
-func (r *room) dirty(f *os.File) { r.unsynced = append(r.unsynced, f) }
+func (r *room) dirty(f *os.File) {
+	if !slices.Contains(r.fresh, f) {
+		r.fresh = append(r.fresh, f)
+	}
+}
+
+// ownPath is the path of the app's folder.
+func (r *room) ownPath() string { return filepath.Join(r.place.path, r.own) }
+
+// unsynced returns the folders with entries that a power loss could take:
+// those that were made now and, if the app's folder may be of a process that
+// was killed before it synced it, its own.
+func (r *room) unsynced(durable map[string]bool) []*os.File {
+	if len(r.fresh) > 0 && r.outer != nil && !durable[r.ownPath()] {
+		r.dirty(r.folder)
+		r.dirty(r.outer)
+	}
+	return r.fresh
+}
 
 // tidy removes what a crash or a discarded generation has left in the app's
 // folder, but for the previous files as long as they may be needed. What

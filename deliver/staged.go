@@ -18,6 +18,7 @@ import (
 // Commit and Discard ends it. It is not safe for concurrent use.
 type Staged struct {
 	state      *State // nil: nothing is written down
+	durable    map[string]bool
 	app        string
 	generation uint64
 	files      []File
@@ -28,6 +29,7 @@ type Staged struct {
 	drifts     []*drift
 	flip       *flip // layout: directory
 	news       bool  // also without a change
+	alone      bool  // it is one rename, for which no folder has to be synced before
 	volatile   bool  // nothing has to be synced
 	end        func()
 }
@@ -50,8 +52,8 @@ type drift struct {
 }
 
 // stage looks at the destinations and stages those whose content differs.
-func stage(state *State, app string, now standing, files []File) (*Staged, error) {
-	s := &Staged{state: state, app: app, generation: now.Generation + 1, files: files, news: now.Torn != ""}
+func stage(s *Staged, now standing) (*Staged, error) {
+	s.generation, s.news = now.Generation+1, now.Torn != ""
 	w := newWalker()
 	defer w.close()
 	err := s.survey(w)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +20,7 @@ import (
 type story struct {
 	name    string
 	layout  Layout
+	one     bool // file alone
 	inPlace bool
 	mayTear bool // a reader may see parts
 }
@@ -28,6 +30,7 @@ func stories() []story {
 		{name: "files in two folders"},
 		{name: "files of one folder", layout: Directory},
 		{name: "files in place", inPlace: true, mayTear: true},
+		{name: "one file", one: true},
 	}
 }
 
@@ -41,8 +44,11 @@ func find(name string) (story, error) {
 	return story{}, fmt.Errorf("no story of %s", name)
 }
 
-// paths returns the three destinations below root.
+// paths returns the destinations below root.
 func (s story) paths(root string) []string {
+	if s.one {
+		return []string{filepath.Join(root, "x/a")}
+	}
 	if s.layout == Directory {
 		return []string{filepath.Join(root, "x/d/a"), filepath.Join(root, "x/d/b"), filepath.Join(root, "x/d/c")}
 	}
@@ -88,7 +94,7 @@ func (s story) read(root string) (string, error) {
 		}
 		texts = append(texts, string(text))
 	}
-	if texts[0] != texts[1] || texts[1] != texts[2] {
+	if len(slices.Compact(slices.Clone(texts))) > 1 {
 		return "", fmt.Errorf("files of several versions: %q", texts)
 	}
 	return texts[0], nil
@@ -110,17 +116,23 @@ func (s story) commit(l *Ledger, root string, version uint64, confirm bool) (uin
 	return l.Commit(staged, Plan{Snapshot: snapshot(version), Confirm: confirm})
 }
 
-// tell lives through the story: a generation that is confirmed, one that is
+// tell lives through the story: one that is killed before it has synced
+// anything, a generation that is confirmed, one that is
 // rolled back, and two whose commits are interrupted, when the files of the
 // first folder have been moved, or before anything is synced, and recovered.
-// It prints what is certain from then on.
+// A last one goes through. It prints what is certain from then on.
 func (s story) tell(root string, out io.Writer) error {
 	ctx := context.Background()
 	l, err := openLedger(filepath.Join(root, "state"), printer{out})
 	if err != nil {
 		return err
 	}
-	for generation, version := range []uint64{1: 1, 2: 2, 3: 1, 4: 4, 5: 5} {
+	steps := 3 * len(s.paths(root)) // of staging
+	s.interrupt(l, root, 9, func() bool { steps--; return steps == 1 })
+	if l, err = openLedger(filepath.Join(root, "state"), printer{out}); err != nil {
+		return err
+	}
+	for generation, version := range []uint64{1: 1, 2: 2, 3: 1, 4: 4, 5: 5, 6: 6} {
 		switch generation {
 		case 0:
 			continue
@@ -128,7 +140,8 @@ func (s story) tell(root string, out io.Writer) error {
 			_, err = l.RollBack(2, "it does not run")
 		case 4, 5:
 			s.interrupt(l, root, version, func() bool {
-				text, err := os.ReadFile(s.paths(root)[1])
+				paths := s.paths(root)
+				text, err := os.ReadFile(paths[len(paths)/2])
 				return generation == 5 && l.now().Pending != nil || err == nil && string(text) == s.text(version)
 			})
 			if l, err = openLedger(filepath.Join(root, "state"), printer{out}); err == nil {
@@ -183,7 +196,7 @@ func TestStory(t *testing.T) {
 			if err := errors.Join(s.begin(root), s.tell(root, io.Discard)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.read(root); got != s.text(5) {
+			if got, err := s.read(root); got != s.text(6) {
 				t.Errorf("got %q, error %v", got, err)
 			}
 			entries, err := History(filepath.Join(root, "state"), "app")
@@ -192,14 +205,18 @@ func TestStory(t *testing.T) {
 			}
 			var got []string
 			for _, g := range entries {
-				got = append(got, fmt.Sprint(g.Number, " from ", g.Versions["db"].ID, ": ", len(g.Files), " files, ", len(g.Told), " told, owed ", g.Owed, ", ", g.Ending, " ", g.Reason))
+				if diff := cmp.Diff(g.Files, s.paths(root)); diff != "" {
+					t.Errorf("generation %d: files (-got +want):\n%s", g.Number, diff)
+				}
+				got = append(got, fmt.Sprint(g.Number, " from ", g.Versions["db"].ID, ": ", len(g.Told), " told, owed ", g.Owed, ", ", g.Ending, " ", g.Reason))
 			}
 			want := []string{
-				"1 from 1: 3 files, 1 told, owed [], confirmed ",
-				"2 from 2: 3 files, 1 told, owed [], rolled back it does not run",
-				"3 from 1: 3 files, 1 told, owed [], superseded ",
-				"4 from 4: 3 files, 1 told, owed [], superseded ",
-				"5 from 5: 3 files, 1 told, owed [], current ",
+				"1 from 1: 1 told, owed [], confirmed ",
+				"2 from 2: 1 told, owed [], rolled back it does not run",
+				"3 from 1: 1 told, owed [], superseded ",
+				"4 from 4: 1 told, owed [], superseded ",
+				"5 from 5: 1 told, owed [], superseded ",
+				"6 from 6: 1 told, owed [], current ",
 			}
 			if diff := cmp.Diff(got, want); diff != "" {
 				t.Errorf("history (-got +want):\n%s", diff)

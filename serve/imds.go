@@ -34,6 +34,9 @@ type IMDS struct {
 	InstanceID string // empty: this host's name
 	Agent      sessions
 	Log        *slog.Logger
+	// Listening is called once the address is ours, before anybody is
+	// answered; nil: nobody is told.
+	Listening func()
 }
 
 // Run listens and answers until ctx ends, whose cause it returns; answers
@@ -45,6 +48,9 @@ func (i IMDS) Run(ctx context.Context) error {
 	listener, err := p.listenTCP(ctx)
 	if err != nil {
 		return err
+	}
+	if i.Listening != nil {
+		i.Listening()
 	}
 	return p.serve(ctx, listener, i.endpoint().server(i.Log), grace)
 }

@@ -141,7 +141,7 @@ func startMariaDB(t *testing.T) database {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "sock")
-	arguments := []string{"--no-defaults", "--datadir=" + data}
+	arguments := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir}
 	if os.Geteuid() == 0 {
 		arguments = append(arguments, "--user=root")
 	}

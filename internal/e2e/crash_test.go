@@ -198,11 +198,11 @@ func (c *crash) settled() uint64 {
 	}) {
 		c.t.Fatalf("no answer for %s", patience)
 	}
-	pair, mixed, err := c.whole()
-	if want := [2]int{c.one.at, c.two.at}; err != nil || mixed || pair != want {
-		c.t.Fatalf("the files are of versions %v, mixed: %v (%v), and %v are current", pair, mixed, err, want)
+	pair, generation := c.agrees(serve.Current)
+	if want := [2]int{c.one.at, c.two.at}; pair != want {
+		c.t.Fatalf("the files are of versions %v, and %v are current", pair, want)
 	}
-	return c.told(serve.Current)
+	return generation
 }
 
 // recovered looks at what a sidecar makes, without AWS, of what a kill has
@@ -216,16 +216,13 @@ func (c *crash) recovered() {
 	}
 	defer c.lab.ClearFaults()
 	c.life = c.start()
-	c.told(serve.Failing)
-	if pair, mixed, err := c.whole(); err != nil || mixed {
-		c.t.Fatalf("after a start without AWS the files are of versions %v, mixed: %v (%v)", pair, mixed, err)
-	}
+	c.agrees(serve.Failing)
 	c.life.kill()
 }
 
-// told waits until the app has that state and nothing is owed, and then looks
-// whether the application knows what is in the files.
-func (c *crash) told(state serve.State) uint64 {
+// agrees waits until the app has that state and nothing is owed. Then the files
+// must be those that status tells of, and the application must know.
+func (c *crash) agrees(state serve.State) (pair [2]int, generation uint64) {
 	c.t.Helper()
 	var app serve.App
 	if !poll(c.t.Context(), 5*time.Millisecond, func() bool {
@@ -236,6 +233,11 @@ func (c *crash) told(state serve.State) uint64 {
 	}) {
 		c.t.Fatalf("not %s, or still owed, after %s: %+v", state, patience, app)
 	}
+	pair, mixed, err := c.whole()
+	one, two := app.Secrets["one"].Version, app.Secrets["two"].Version
+	if err != nil || mixed || one != c.one.ids[pair[0]] || two != c.two.ids[pair[1]] {
+		c.t.Fatalf("the files are of versions %v, mixed: %v (%v), and not those of generation %d", pair, mixed, err, app.Generation)
+	}
 	texts, err := c.texts()
 	if err != nil {
 		c.t.Fatal(err)
@@ -244,7 +246,7 @@ func (c *crash) told(state serve.State) uint64 {
 	if want := fmt.Sprintf("%d %x", app.Generation, sum); !strings.Contains("\n"+c.read("told"), "\n"+want) {
 		c.t.Fatalf("nobody was told of generation %d", app.Generation)
 	}
-	return app.Generation
+	return pair, app.Generation
 }
 
 // interrupted reports whether the journal ends with what was begun.
@@ -295,7 +297,7 @@ func (c *crash) killed(kills int, limit time.Duration) {
 		if c.interrupted() {
 			interrupted++
 		}
-		if done%10 == 4 {
+		if done%5 == 2 {
 			c.recovered()
 		}
 		c.life = c.start()

@@ -16,7 +16,7 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The tests wait for processes, and hardly use this one's.
+	// Most of the time the tests wait for other processes.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		fail(err)
 	}

@@ -2,17 +2,11 @@ package hosttest
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -20,17 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"outrider/awslab"
 	"outrider/internal/pkitest"
 	"outrider/secret"
-	"outrider/serve"
 	"outrider/signer"
 )
 
@@ -189,7 +178,7 @@ func (h *host) run(args ...string) (stdout, stderr string, code int) {
 		h.t.Fatalf("outrider %q: %v", args, err)
 	}
 	h.said.Write(failure.Bytes())
-	if len(args) == 0 || !slices.Contains(args, "credentials") || cmd.ProcessState.ExitCode() != 0 {
+	if !slices.Contains(args, "credentials") || cmd.ProcessState.ExitCode() != 0 {
 		h.said.Write(out.Bytes())
 	}
 	return out.String(), failure.String(), cmd.ProcessState.ExitCode()
@@ -203,69 +192,6 @@ func (h *host) must(args ...string) string {
 		h.t.Fatalf("outrider %q ended with %d: %s", args, code, failure)
 	}
 	return out
-}
-
-// sidecar is an `outrider run`.
-type sidecar struct {
-	h    *host
-	cmd  *exec.Cmd
-	log  syncBuffer
-	done chan struct{} // closed when it has ended
-}
-
-// start runs a sidecar that logs all it can, until the test ends or stop.
-func (h *host) start(args ...string) *sidecar {
-	h.t.Helper()
-	s := &sidecar{h: h, done: make(chan struct{})}
-	s.cmd = exec.Command(h.binary, append([]string{"run", "--log-level", "debug"}, args...)...)
-	s.cmd.Env, s.cmd.Dir = h.env, h.dir
-	s.cmd.Stderr = io.MultiWriter(&s.log, &h.said)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.done)
-	}()
-	h.t.Cleanup(func() { s.stop() })
-	return s
-}
-
-// stop ends the sidecar, which must end well, and returns what it logged.
-func (s *sidecar) stop() string {
-	s.h.t.Helper()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.done:
-	case <-time.After(10 * time.Second):
-		_ = s.cmd.Process.Kill()
-		<-s.done
-		s.h.t.Error("the sidecar did not end within ten seconds of SIGTERM")
-	}
-	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		s.h.t.Errorf("the sidecar ended with %v:\n%s", s.cmd.ProcessState, s.log.String())
-	}
-	return s.log.String()
-}
-
-// status asks the running sidecar.
-func (h *host) status() (serve.Status, error) {
-	return serve.Client{Path: h.path("outrider.sock")}.Status(h.t.Context())
-}
-
-// await waits until the roles have a session each.
-func (h *host) await(roles ...string) {
-	h.t.Helper()
-	eventually(h.t, "sessions", func() error {
-		s, err := h.status()
-		for _, name := range roles {
-			if err == nil && s.Roles[name].AccessKeyID == "" {
-				err = fmt.Errorf("role %s has none: %s", name, s.Roles[name].Error)
-			}
-		}
-		return err
-	})
 }
 
 // eventually waits for 30 s at most until check has nothing to say.
@@ -283,85 +209,6 @@ func eventually(t testing.TB, what string, check func() error) {
 		}
 	}
 }
-
-// keys are a session as a client gets it. Token is SessionToken in what
-// credential_process prints.
-type keys struct {
-	AccessKeyID     string `json:"AccessKeyId"`
-	SecretAccessKey string
-	Token           string
-	SessionToken    string
-	Expiration      time.Time
-}
-
-// parse reads an answer, whose secrets nothing may say from now on. A session
-// must not have ended when it was asked for.
-func (h *host) parse(body []byte, asked time.Time) (keys, error) {
-	var k keys
-	if err := json.Unmarshal(body, &k); err != nil {
-		return k, err
-	}
-	k.Token += k.SessionToken
-	if k.AccessKeyID == "" || k.SecretAccessKey == "" || k.Token == "" {
-		return k, errors.New("the session is not whole")
-	}
-	if !asked.Before(k.Expiration) {
-		return k, fmt.Errorf("at %s a session was handed out that had ended at %s", asked, k.Expiration)
-	}
-	h.canary("a secret access key", k.SecretAccessKey)
-	h.canary("a session token", k.Token)
-	return k, nil
-}
-
-// credentials runs `outrider credentials` and returns the session.
-func (h *host) credentials(role string) keys {
-	h.t.Helper()
-	asked := time.Now()
-	k, err := h.parse([]byte(h.must("credentials", role)), asked)
-	if err != nil {
-		h.t.Fatalf("outrider credentials %s: %v", role, err)
-	}
-	return k
-}
-
-// caller asks AWS whose the keys are. The ARN ends in the hexadecimal serial
-// number of the certificate that opened the session.
-func (h *host) caller(k keys) (string, error) {
-	body := "Action=GetCallerIdentity&Version=2011-06-15"
-	r, err := http.NewRequest(http.MethodPost, h.endpoint+"/", strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	sum := sha256.Sum256([]byte(body))
-	c := aws.Credentials{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.Token}
-	if err := v4.NewSigner().SignHTTP(h.t.Context(), c, r, hex.EncodeToString(sum[:]), "sts", h.lab.Setup().Region, time.Now()); err != nil {
-		return "", err
-	}
-	res, err := h.lab.RoundTripper().RoundTrip(r)
-	if err != nil {
-		return "", err
-	}
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GetCallerIdentity: %s: %s: %w", res.Status, answer, err)
-	}
-	var id struct {
-		ARN string `xml:"GetCallerIdentityResult>Arn"`
-	}
-	return id.ARN, xml.Unmarshal(answer, &id)
-}
-
-// openedBy checks that the role's session was opened by the certificate.
-func (h *host) openedBy(role string, c *x509.Certificate) error {
-	arn, err := h.caller(h.credentials(role))
-	if err == nil && !strings.HasSuffix(arn, "/"+hexSerial(c)) {
-		err = fmt.Errorf("role %s: the session is %s, not of the certificate %s", role, arn, hexSerial(c))
-	}
-	return err
-}
-
-func hexSerial(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
 
 // free returns an address on which nobody listens.
 func free(t testing.TB) string {

@@ -52,7 +52,8 @@ func Start(tb testing.TB, o Options) *Server {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	base := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data")}
+	// In a shared tmpdir each server that starts removes the others' tables.
+	base := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + dir}
 	if os.Geteuid() == 0 {
 		base = append(base, "--user=root")
 	}
