@@ -116,7 +116,7 @@ func flock(file *os.File, state string) error {
 		if waited > 2*time.Second || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return &BusyError{State: state, PID: pid}
 		}
-		time.Sleep(pause)
+		<-time.After(pause)
 	}
 }
 

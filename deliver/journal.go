@@ -107,7 +107,7 @@ func (j *journal) add(r record) error {
 }
 
 // sync makes the records durable. It may be called while others are added.
-func (j journal) sync() error {
+func (j *journal) sync() error {
 	err := unix.Fdatasync(int(j.file.Fd()))
 	return inFolder(err, "sync journal "+j.file.Name(), filepath.Dir(j.file.Name()))
 }
