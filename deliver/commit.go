@@ -20,7 +20,7 @@ type Plan struct {
 
 // Stage looks at the destinations of the app's files and stages those whose
 // content differs in .outrider-APP/GENERATION beside them, or for layout:
-// directory in .outrider_FOLDER/GENERATION beside that folder: written, owned,
+// directory in .outrider_FOLDER/GENERATION beside that folder: written, owned
 // and labelled, and in no reader's way. What a crash left there is removed.
 // Files whose content is the same are not touched. The error joins one
 // *FileError for each file that cannot be delivered; then nothing is staged.
@@ -42,12 +42,12 @@ func (l *Ledger) Stage(files []File) (*Staged, error) {
 }
 
 // Commit repairs the owner and mode of unchanged files, makes the staged ones
-// durable and moves them to their places, so that a crash at any point leaves the whole to
-// Recover. It returns the number of the new generation, of which the targets
-// are owed a word; 0 when there was no news. After an error the app goes on as
-// it was, unless a file had been moved already: then the files are torn, and
-// the next commit is news even if nothing changes. It ends the Staged, and
-// blocks as Stage does.
+// durable and moves them to their places, so that a crash at any point leaves
+// the whole to Recover. It returns the number of the new generation, of which
+// the targets are owed a word; 0 when there was no news. After an error the app
+// goes on as it was, unless a file had been moved already: then the files are
+// torn, and the next commit is news even if nothing changes. It ends the
+// Staged, and blocks as Stage does.
 func (l *Ledger) Commit(s *Staged, p Plan) (uint64, error) {
 	if s.end == nil {
 		return 0, errors.New("what was staged is committed or discarded already")

@@ -109,7 +109,7 @@ func (s scribe) knows(generation uint64) bool {
 // reader, and after the next start they are all of one generation, of which
 // every target knows.
 func TestKilledBetweenAnyTwoSteps(t *testing.T) {
-	const patience = 15 * time.Second
+	const patience = 10 * time.Second
 	rounds := 1200
 	if text, ok := os.LookupEnv("DELIVER_CRASH_ROUNDS"); ok { // as many as wanted, however long it takes
 		rounds, _ = strconv.Atoi(text)

@@ -54,6 +54,14 @@ func play(part string, args []string) error {
 		}()
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
+	case "stager": // says what keeps a file from being staged
+		l, err := openLedger(args[1])
+		if err != nil {
+			return err
+		}
+		_, err = l.Stage([]File{{Destination: args[0], Content: secret.Text("new")}})
+		fmt.Println(err)
+		return nil
 	case "inspector": // says what would keep a file from being delivered
 		fmt.Println(Inspect([]File{{Destination: args[0]}}))
 		return nil

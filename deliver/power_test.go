@@ -301,7 +301,7 @@ func TestPowerLoss(t *testing.T) {
 			before := scan(t, root)
 			before, all := effects(before, traced(t, root, "story", s.name, root))
 			die := rand.New(rand.NewPCG(1, 2))
-			limit := 25 // outcomes of one moment
+			limit := 15 // outcomes of one moment
 			if text, ok := os.LookupEnv("DELIVER_POWER_OUTCOMES"); ok {
 				limit, _ = strconv.Atoi(text)
 			}

@@ -372,20 +372,73 @@ func TestStageRefuses(t *testing.T) {
 	}
 }
 
-func TestUnwritableFolder(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("left out: it needs another user than root")
-	}
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "same"), "same", 0o600)
-	if err := os.Chmod(dir, 0o500); err != nil {
+// One broken file holds up all of its app, until it is mended.
+func TestOneBrokenFileOfThree(t *testing.T) {
+	s, root := stories()[0], t.TempDir()
+	if err := s.begin(root); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(dir, 0o700) // so that it can be removed
-	put(t, File{Destination: filepath.Join(dir, "same"), Content: secret.Text("same")})
-	_, err := newLedger(t).Stage([]File{{Destination: filepath.Join(dir, "f"), Content: secret.Text("new")}})
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), fmt.Sprintf("let uid %d read, write and search %s", os.Geteuid(), dir)) {
-		t.Errorf("got error %v", err)
+	l := reopen(t, filepath.Join(root, "state"), &recorder{})
+	broken := s.paths(root)[1]
+	if err := errors.Join(os.Remove(broken), os.Mkdir(broken, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, filepath.Join(root, "x"))
+	for range 2 {
+		if n, err := s.commit(l, root, 1, false); n != 0 || err == nil || !strings.Contains(err.Error(), "file "+broken+": is a folder") {
+			t.Errorf("got generation %d, error %v", n, err)
+		}
+	}
+	if diff := cmp.Diff(tree(t, filepath.Join(root, "x")), before); diff != "" || l.Progress().Generation != 0 {
+		t.Errorf("progress %+v (-got +want):\n%s", l.Progress(), diff)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.commit(l, root, 1, false); n != 1 || err != nil {
+		t.Errorf("mended: got generation %d, error %v", n, err)
+	}
+	if text, err := s.read(root); text != s.text(1) {
+		t.Errorf("mended: got %q, error %v", text, err)
+	}
+}
+
+func TestUnwritableFolder(t *testing.T) {
+	needRoot(t)
+	program, dir, state := publicProgram(t), publicDir(t), publicDir(t)
+	if err := os.Chown(state, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "f"), "old", 0o644)
+	_, says := start(t, asNobody(), program, "stager", filepath.Join(dir, "f"), state)
+	says.Scan()
+	if got, want := says.Text(), fmt.Sprintf("permission denied: let uid %d read, write and search %s", nobody, dir); !strings.HasSuffix(got, want) {
+		t.Errorf("got  %s\nwant …%s", got, want)
+	}
+	if diff := cmp.Diff(tree(t, dir), []string{"f -rw-r--r-- old"}); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+}
+
+// Not every file system that is needed can be had in a test.
+func TestRemedies(t *testing.T) {
+	tests := []struct {
+		cause error
+		want  string
+	}{
+		{unix.EROFS, "remount it writable, or under systemd list /etc/billing in ReadWritePaths="},
+		{unix.EACCES, fmt.Sprintf("let uid %d read, write and search /etc/billing", os.Geteuid())},
+		{unix.ENOSPC, "free space or inodes on the file system of /etc/billing"},
+		{unix.EDQUOT, fmt.Sprintf("raise the quota of uid %d on the file system of /etc/billing", os.Geteuid())},
+		{unix.ENAMETOOLONG, "shorten it"},
+		{unix.ENOENT, "create it: mkdir -p /etc/billing"},
+		{unix.EIO, "input/output error"},
+	}
+	for _, tt := range tests {
+		err := inFolder(&fs.PathError{Op: "write", Path: "hidden", Err: tt.cause}, "write its staged copy", "/etc/billing")
+		if got := err.Error(); !errors.Is(err, tt.cause) || !strings.HasPrefix(got, "write its staged copy: ") || !strings.HasSuffix(got, ": "+tt.want) || strings.Contains(got, "hidden") {
+			t.Errorf("%v: got %q, want it to end in %q", tt.cause, got, tt.want)
+		}
 	}
 }
 

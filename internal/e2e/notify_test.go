@@ -19,7 +19,8 @@ import (
 func (s *scene) listener(name string) int {
 	s.t.Helper()
 	s.script(name, `trap 'echo HUP >> DIR/`+name+`.told' HUP; echo up; while :; do sleep 0.05; done`) // a builtin that waits can miss the signal that comes just before
-	cmd := exec.Command(s.path(name))
+	// A shell cannot trap what was ignored when it started, as under nohup.
+	cmd := exec.Command("env", "--default-signal=HUP", s.path(name))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
