@@ -93,7 +93,7 @@ func (a *app) pass(ctx context.Context) error {
 		a.tell() // of an older generation, perhaps: while this one was under way nobody was told
 		return err
 	}
-	if generation > 0 {
+	if first := !a.standing.now().here; first || generation > 0 {
 		a.tell()
 	}
 	a.committed(snapshot, note, generation, changed)
@@ -130,8 +130,11 @@ func (a *app) open() (*deliver.Ledger, error) {
 			files = append(files, file)
 		}
 	}
-	a.standing.publish(ledger, len(files) == len(a.Files) && ledger.Stands(files))
-	a.tell()
+	stands := len(files) == len(a.Files) && ledger.Stands(files)
+	a.standing.publish(ledger, stands)
+	if stands {
+		a.tell() // what a crash has left owed; where files are gone, the first commit comes before that
+	}
 	a.news()
 	return ledger, nil
 }
