@@ -288,7 +288,7 @@ func (a *app) settle(ctx context.Context, number uint64, err error) error {
 	a.news()
 	wait, waits := errors.AsType[*waitError](err)
 	switch {
-	case waits && !wait.alarm && (was == nil || changedError(was, err)):
+	case waits && !wait.alarm && changedError(was, err):
 		a.log.Warn("delivery waits", "app", a.Name, "error", err)
 	case changedError(was, err):
 		a.log.Error("app failing", "app", a.Name, "error", err)
