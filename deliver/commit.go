@@ -19,7 +19,8 @@ type Plan struct {
 }
 
 // Stage looks at the destinations of the app's files and stages those whose
-// content differs in .outrider-APP/GENERATION beside them, or for layout:
+// content differs in .outrider-APP/GENERATION beside them (that of the first
+// generation that needed such a folder, which is used again), or for layout:
 // directory in .outrider_FOLDER/GENERATION beside that folder: written, owned
 // and labelled, and in no reader's way. What a crash left there is removed.
 // Files whose content is the same are not touched. The error joins one

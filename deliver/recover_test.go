@@ -66,7 +66,7 @@ func moved(n int) func(tr *trio) bool {
 func (tr *trio) unstage(n int) {
 	tr.Helper()
 	path := tr.paths(tr.root)[n]
-	if err := os.Remove(filepath.Join(filepath.Dir(path), ".outrider-app", "2", filepath.Base(path))); err != nil {
+	if err := os.Remove(filepath.Join(filepath.Dir(path), ".outrider-app", "1", filepath.Base(path))); err != nil {
 		tr.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -101,7 +102,9 @@ func (r *room) tidy(keepPrevious bool) {
 }
 
 // openStage makes the folder for a generation's staged files, unless that is
-// done.
+// done or an earlier generation has left its own, empty. That one keeps its
+// name: a new name costs a tenth of a commit, and recovery looks into whatever
+// folder is there.
 func (r *room) openStage(generation string) error {
 	if r.stage != nil {
 		return nil
@@ -110,14 +113,8 @@ func (r *room) openStage(generation string) error {
 		return err
 	}
 	r.label = labelOf(r.folder)
-	if r.spare != "" {
-		// Not synced: recovery looks into whatever folder is there.
-		if err := unix.Renameat(int(r.outer.Fd()), r.spare, int(r.outer.Fd()), generation); err != nil {
-			return inFolder(err, "rename "+filepath.Join(r.outer.Name(), r.spare), r.folder.Name())
-		}
-	}
 	var err error
-	if r.stage, err = r.subfolder(generation); err == nil {
+	if r.stage, err = r.subfolder(cmp.Or(r.spare, generation)); err == nil {
 		r.dirty(r.stage)
 	}
 	return err

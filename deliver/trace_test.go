@@ -28,15 +28,14 @@ func TestOrderOfSystemCalls(t *testing.T) {
 		want       []string
 	}{
 		{"one file", "once", []string{
-			"rename etc/.outrider-app/1 etc/.outrider-app/2",
-			"create etc/.outrider-app/2/a 0600",
-			"write etc/.outrider-app/2/a",
-			"chown etc/.outrider-app/2/a 65534:65534",
-			"chmod etc/.outrider-app/2/a 0640",
+			"create etc/.outrider-app/1/a 0600",
+			"write etc/.outrider-app/1/a",
+			"chown etc/.outrider-app/1/a 65534:65534",
+			"chmod etc/.outrider-app/1/a 0640",
 			"write state/app.journal", // intended
 			"sync state/app.journal",  // both at the same time
-			"sync etc/.outrider-app/2/a",
-			"rename etc/.outrider-app/2/a etc/a",
+			"sync etc/.outrider-app/1/a",
+			"rename etc/.outrider-app/1/a etc/a",
 			"sync etc",
 			"write state/app.journal", // committed
 			"mark committed 2",
@@ -44,13 +43,12 @@ func TestOrderOfSystemCalls(t *testing.T) {
 			"write state/app.journal", // told
 		}},
 		{"two files that are to be confirmed, and one whose mode and group have drifted", "twice", []string{
-			"rename etc/.outrider-app/1 etc/.outrider-app/2",
-			"create etc/.outrider-app/2/a 0600",
-			"write etc/.outrider-app/2/a",
-			"chown etc/.outrider-app/2/a 65534:65534",
-			"chmod etc/.outrider-app/2/a 0640",
-			"create etc/.outrider-app/2/b 0600",
-			"write etc/.outrider-app/2/b",
+			"create etc/.outrider-app/1/a 0600",
+			"write etc/.outrider-app/1/a",
+			"chown etc/.outrider-app/1/a 65534:65534",
+			"chmod etc/.outrider-app/1/a 0640",
+			"create etc/.outrider-app/1/b 0600",
+			"write etc/.outrider-app/1/b",
 			"chmod etc/c 0600", // narrowed before it changes hands
 			"chown etc/c 0:65534",
 			"chmod etc/c 0660",
@@ -58,12 +56,12 @@ func TestOrderOfSystemCalls(t *testing.T) {
 			"link etc/b etc/.outrider-app/previous/b",
 			"write state/app.journal", // intended
 			"sync state/app.journal",  // all five at the same time
-			"sync etc/.outrider-app/2/a",
-			"sync etc/.outrider-app/2/b",
-			"sync etc/.outrider-app/2",
+			"sync etc/.outrider-app/1/a",
+			"sync etc/.outrider-app/1/b",
+			"sync etc/.outrider-app/1",
 			"sync etc/.outrider-app/previous",
-			"rename etc/.outrider-app/2/a etc/a",
-			"rename etc/.outrider-app/2/b etc/b",
+			"rename etc/.outrider-app/1/a etc/a",
+			"rename etc/.outrider-app/1/b etc/b",
 			"sync etc",
 			"write state/app.journal", // committed
 			"mark committed 2",
