@@ -28,6 +28,8 @@ func inFolder(err error, attempt, folder string) error {
 		return fmt.Errorf("%w: free space or inodes on the file system of %s", err, folder)
 	case errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: raise the quota of uid %d on the file system of %s", err, os.Geteuid(), folder)
+	case errors.Is(err, unix.EIO):
+		return fmt.Errorf("%w: look at the kernel's log, and after the disk of %s", err, folder)
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return fmt.Errorf("%w: shorten it", err)
 	case errors.Is(err, unix.ENOENT):

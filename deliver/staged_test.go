@@ -432,7 +432,8 @@ func TestRemedies(t *testing.T) {
 		{unix.EDQUOT, fmt.Sprintf("raise the quota of uid %d on the file system of /etc/billing", os.Geteuid())},
 		{unix.ENAMETOOLONG, "shorten it"},
 		{unix.ENOENT, "create it: mkdir -p /etc/billing"},
-		{unix.EIO, "input/output error"},
+		{unix.EIO, "look at the kernel's log, and after the disk of /etc/billing"},
+		{unix.ELOOP, "too many levels of symbolic links"},
 	}
 	for _, tt := range tests {
 		err := inFolder(&fs.PathError{Op: "write", Path: "hidden", Err: tt.cause}, "write its staged copy", "/etc/billing")
