@@ -176,20 +176,19 @@ func (r *role) writeToken() error {
 
 func (r *role) writeCredentials() error {
 	f := r.CredentialsFile
-	term, held, _ := r.lease.Now()
-	if f == nil || !held {
-		return nil // without a session the file keeps what it has
+	if f == nil {
+		return nil
 	}
 	r.local.files.Lock()
 	defer r.local.files.Unlock()
-	s := term.Value
 	old, err := deliver.Read(f.Path, deliver.Follow)
 	if err != nil {
 		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
 	}
-	text, err := credfile.Edit(old, f.Profile, credfile.Credentials{
-		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken,
-	})
+	text, err := r.editCredentials(old)
+	if text.Equal(old) && err == nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("role %s: credentials_file %s: %w", r.Name, f.Path, err)
 	}
@@ -201,6 +200,25 @@ func (r *role) writeCredentials() error {
 		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
 	}
 	return nil
+}
+
+// editCredentials puts the session in hand in place of the one before. Near its
+// end, when there is no newer one, and without any, what has expired is taken
+// out: the file cannot say why there is none, and no key is a clear answer.
+func (r *role) editCredentials(old secret.Value) (secret.Value, error) {
+	term, held, _ := r.lease.Now()
+	// More than the time to the next hand-out, but little of a short session.
+	soon := 90 * time.Second
+	if life := term.Until.Sub(term.From); life > 0 {
+		soon = min(soon, life/4)
+	}
+	profile, s := r.CredentialsFile.Profile, term.Value
+	if !held || time.Until(term.Until) < soon {
+		return credfile.Expire(old, profile, time.Now().Add(soon))
+	}
+	return credfile.Edit(old, profile, credfile.Credentials{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken, Expires: term.Until,
+	})
 }
 
 // ownerOf returns whose a folder is, so that a first credentials file belongs

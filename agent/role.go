@@ -52,7 +52,7 @@ func newRole(c config.Role, id *identity, h *host, interval time.Duration, o Opt
 	}
 	r.places = r.newPlaces()
 	r.lease = refresher.Lease[session.Session]{Create: r.open, Granted: r.granted, Splay: o.Splay, Roll: o.Roll}
-	r.out = refresher.Loop{Look: r.handOut, Interval: 5 * time.Minute, Roll: o.Roll}
+	r.out = refresher.Loop{Look: r.handOut, Interval: time.Minute, Roll: o.Roll}
 	r.store = store.New(store.Options{
 		Region: c.Region, Endpoint: c.Endpoints.SecretsManager,
 		FIPS: c.FIPS, DualStack: c.DualStack, Transport: o.Transport, Sessions: r,

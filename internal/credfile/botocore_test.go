@@ -21,7 +21,7 @@ import json, os, sys
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigParseError
 
-OURS = {"aws_access_key_id": "ASIANEW", "aws_secret_access_key": "new/secret+", "aws_session_token": "new//token=="}
+OURS = {"aws_access_key_id": "ASIANEW", "aws_secret_access_key": "new/secret+", "aws_session_token": "new//token==", "x_security_token_expires": "2026-11-24T12:00:00Z"}
 
 def parse(text):
     with open("credentials", "w", newline="") as f:

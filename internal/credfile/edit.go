@@ -4,16 +4,19 @@ package credfile
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"outrider/secret"
 )
 
-// Credentials are what a profile is to hold. All three are wanted.
+// Credentials are what a profile is to hold. All of it is wanted.
 type Credentials struct {
 	AccessKeyID     string
 	SecretAccessKey secret.Value
 	SessionToken    secret.Value
+	Expires         time.Time
 }
 
 // Edit returns the text of a credentials file with the profile's credentials
@@ -50,6 +53,36 @@ func Edit(old secret.Value, profile string, c Credentials) (secret.Value, error)
 	return secret.Text(f.text()), nil
 }
 
+// Expire returns the text without the profile's credentials when they have
+// expired by now, as the time says that Edit wrote beside them: no key makes
+// an SDK say so, an expired one makes AWS refuse its requests. The rest of the
+// profile stays, and so does a profile that Edit has not written.
+func Expire(old secret.Value, profile string, now time.Time) (secret.Value, error) {
+	f, err := parse(string(old.Reveal()))
+	if err != nil {
+		return secret.Value{}, err
+	}
+	start, end, _ := f.section(profile)
+	section := (*f)[start:end]
+	expired := slices.ContainsFunc(section, func(l line) bool {
+		expires, err := time.Parse(time.RFC3339, l.value())
+		return l.kind == property && l.name == expiresKey && err == nil && !now.Before(expires)
+	})
+	if !expired {
+		return old, nil
+	}
+	settings, _ := Credentials{}.settings() // their keys alone are of interest
+	kept := slices.DeleteFunc(slices.Clone(section), func(l line) bool {
+		_, ours := valueOf(settings, l.name)
+		return l.kind == property && ours
+	})
+	*f = slices.Concat((*f)[:start], kept, (*f)[end:])
+	return secret.Text(f.text()), nil
+}
+
+// expiresKey is a key that no SDK reads, and people do.
+const expiresKey = "x_security_token_expires"
+
 var (
 	profilePattern = regexp.MustCompile(`^[^\s\pC\[\]#;]+$`)
 	valuePattern   = regexp.MustCompile(`^[0-9A-Za-z/+=_.:-]+$`)
@@ -70,10 +103,11 @@ func (c Credentials) settings() ([]setting, error) {
 		{key: "aws_session_token", value: token},
 		// botocore would take an old token from here rather than from the former.
 		{key: "aws_security_token", value: token, legacy: true},
+		{key: expiresKey, value: c.Expires.UTC().Format(time.RFC3339)},
 	}
 	for _, s := range settings {
 		if !valuePattern.MatchString(s.value) {
-			return nil, fmt.Errorf("%s is empty, or cannot stand in a credentials file", s.key)
+			return settings, fmt.Errorf("%s is empty, or cannot stand in a credentials file", s.key)
 		}
 	}
 	return settings, nil
@@ -145,6 +179,11 @@ func missing(settings []setting, set map[string]bool) []line {
 		}
 	}
 	return lines
+}
+
+// value is all that follows the delimiter, without the spaces around it.
+func (l *line) value() string {
+	return strings.TrimSpace(l.text[strings.IndexAny(l.text, "=:")+1:])
 }
 
 // setValue replaces all that follows the delimiter and the spaces after it.

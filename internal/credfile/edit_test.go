@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/google/go-cmp/cmp"
@@ -15,12 +16,15 @@ import (
 )
 
 func fresh() Credentials {
-	return Credentials{AccessKeyID: "ASIANEW", SecretAccessKey: secret.Text("new/secret+"), SessionToken: secret.Text("new//token==")}
+	return Credentials{AccessKeyID: "ASIANEW", SecretAccessKey: secret.Text("new/secret+"), SessionToken: secret.Text("new//token=="), Expires: end()}
 }
+
+func end() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) }
 
 const (
 	id    = "aws_access_key_id = ASIANEW\n"
-	key3  = id + "aws_secret_access_key = new/secret+\naws_session_token = new//token==\n"
+	key3  = id + "aws_secret_access_key = new/secret+\naws_session_token = new//token==\n" + until
+	until = "x_security_token_expires = 2026-11-24T12:00:00Z\n"
 	other = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = theirs\n"
 )
 
@@ -35,7 +39,7 @@ func TestEditChangesTheProfileAlone(t *testing.T) {
 		{
 			"other keys, comments and the order stay",
 			"# ours\n[default] ; main\nregion=eu-west-3\nAWS_Secret_Access_Key:old\n# why\naws_session_token  =\told # old\n\n" + other,
-			"# ours\n[default] ; main\nregion=eu-west-3\nAWS_Secret_Access_Key:new/secret+\n# why\naws_session_token  =\tnew//token==\n" + id + "\n" + other,
+			"# ours\n[default] ; main\nregion=eu-west-3\nAWS_Secret_Access_Key:new/secret+\n# why\naws_session_token  =\tnew//token==\n" + id + until + "\n" + other,
 		},
 		{
 			"only what is missing is added, where the others are",
@@ -82,6 +86,33 @@ func TestEditChangesTheProfileAlone(t *testing.T) {
 			again, err := Edit(got, "default", fresh())
 			if err != nil || !again.Equal(got) {
 				t.Errorf("a second edit changes the file again (%v)", err)
+			}
+		})
+	}
+}
+
+func TestExpireTakesOutWhatHasExpiredAlone(t *testing.T) {
+	const rest = "# ours\n[default]\nregion = eu-west-3\n"
+	for _, tc := range []struct {
+		name, old, want string
+		now             time.Time
+	}{
+		{"before the end nothing changes", rest + key3 + other, rest + key3 + other, end().Add(-time.Second)},
+		{"at the end the credentials go, and nothing else", rest + key3 + other, rest + other, end()},
+		{"botocore's old name for the token goes too", rest + "aws_security_token = new\n" + key3, rest, end()},
+		{"credentials of somebody else stay", other, other, end()},
+		{"those without a time stay", rest + id, rest + id, end()},
+		{"a time that is none says nothing", rest + id + "x_security_token_expires = soon\n", rest + id + "x_security_token_expires = soon\n", end()},
+		{"an empty file stays empty", "", "", end()},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			profile := "default"
+			got, err := Expire(secret.Text(tc.old), profile, tc.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, string(got.Reveal())); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
@@ -205,7 +236,7 @@ func checkKept(t *testing.T, old, edited string) {
 	before := slices.Collect(strings.Lines(old))
 	for line := range strings.Lines(edited) {
 		added := line == "\n" || line == "\r\n" || strings.HasPrefix(line, "[fuzz]")
-		value := slices.ContainsFunc([]string{"ASIANEW", "new/secret+", "new//token=="}, func(v string) bool {
+		value := slices.ContainsFunc([]string{"ASIANEW", "new/secret+", "new//token==", "2026-11-24T12:00:00Z"}, func(v string) bool {
 			return strings.HasSuffix(strings.TrimRight(line, "\r\n"), v)
 		})
 		switch {
