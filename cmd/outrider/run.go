@@ -28,8 +28,9 @@ func (o *options) run(ctx context.Context) error {
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
 
+	saveMemory()
 	o.splay = startSplay()
-	a, c, log, err := o.agent(tellSystemd)
+	a, c, log, err := o.agent(shedding(tellSystemd))
 	if err != nil {
 		return err
 	}
@@ -67,10 +68,6 @@ func startSplay() time.Duration {
 	}
 	return 3 * time.Second
 }
-
-// hideMemory turns off core dumps of this process, and its memory to others of
-// the same user (prctl(2)). Programs that it starts are as they always are.
-func hideMemory() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // tellSystemd sends a state to the service manager, if one started us. What
 // it does not take is lost on it alone.
