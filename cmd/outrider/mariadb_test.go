@@ -3,32 +3,27 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"golang.org/x/sys/unix"
 
 	"outrider/awslab"
+	"outrider/internal/mariadbtest"
 )
 
 // TestPasswordInTheFileLogsInToARealDatabase rotates the password of a user
 // of a real MariaDB and, as a rotation does, the secret with it. After each
 // rotation what the file says logs in, and what it said before does not.
 func TestPasswordInTheFileLogsInToARealDatabase(t *testing.T) {
-	root := startMariaDB(t)
-	if _, err := root.ExecContext(t.Context(), "CREATE USER billing@localhost"); err != nil {
-		t.Fatal(err)
-	}
+	root := mariadbtest.Start(t, mariadbtest.Options{})
 	dir := t.TempDir()
 	lab, err := awslab.New(awslab.Options{})
 	if err != nil {
@@ -70,9 +65,7 @@ state: state
 	rotate := func() {
 		t.Helper()
 		password := rand.Text()
-		if _, err := root.ExecContext(t.Context(), "ALTER USER billing@localhost IDENTIFIED BY '"+password+"'"); err != nil {
-			t.Fatal("ALTER USER did not go through")
-		}
+		root.SetPassword(t, "billing", password)
 		if _, err := lab.PutSecret("prod/db", `{"username":"billing","password":"`+password+`"}`); err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +76,8 @@ state: state
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := root.config.Clone()
+		c := mysql.NewConfig()
+		c.Net, c.Addr, c.Timeout, c.Logger = "unix", root.Socket, time.Minute, &mysql.NopLogger{}
 		c.User, c.Passwd = properties["db.user"], properties["db.password"]
 		return func() error { return ping(t.Context(), c) }
 	}
@@ -116,65 +110,6 @@ state: state
 		t.Errorf("the sidecar has ended: %v", err)
 	default:
 	}
-}
-
-// database is a running MariaDB, connected to as its root.
-type database struct {
-	*sql.DB
-	config *mysql.Config
-}
-
-// startMariaDB starts a MariaDB of the test's own, on a unix socket.
-func startMariaDB(t *testing.T) database {
-	t.Helper()
-	install, err := exec.LookPath("mariadb-install-db")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("MariaDB is not installed; scripts/setup installs it")
-		}
-		t.Skip("MariaDB is not installed (scripts/setup)")
-	}
-	// A socket's path is short: the test's own folder may not be.
-	dir, err := os.MkdirTemp("", "mariadb-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "sock")
-	arguments := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir}
-	if os.Geteuid() == 0 {
-		arguments = append(arguments, "--user=root")
-	}
-	if out, err := exec.CommandContext(t.Context(), install, append(arguments, "--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput(); err != nil {
-		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
-	}
-	daemon := exec.CommandContext(context.WithoutCancel(t.Context()), "/usr/sbin/mariadbd", append(arguments, "--socket="+socket, "--skip-networking")...)
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = daemon.Process.Signal(unix.SIGTERM)
-		_ = daemon.Wait() // it ends by the signal
-	})
-	c := mysql.NewConfig()
-	c.User, c.Net, c.Addr, c.Timeout = "root", "unix", socket, time.Second
-	c.Logger = &mysql.NopLogger{}
-	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for ping(deadline, c) != nil {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-deadline.Done():
-			t.Fatal("MariaDB does not answer within a minute")
-		}
-	}
-	connector, err := mysql.NewConnector(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	t.Cleanup(func() { _ = db.Close() })
-	return database{db, c}
 }
 
 // ping logs in once and out again.
