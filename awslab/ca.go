@@ -196,9 +196,10 @@ type Setup struct {
 	CAPrivateKey    string `json:"ca_private_key"` // mode 0600
 	AccessKeyID     string `json:"access_key_id"`  // keys that may do everything
 	SecretAccessKey string `json:"secret_access_key"`
+	Queue           string `json:"queue"` // its URL; for whoever listens to fill in
 }
 
-// Setup returns the lab's names and keys, without endpoint and files.
+// Setup returns the lab's names and keys, without endpoint, files and queue.
 func (l *Lab) Setup() Setup { return l.setup }
 
 // Write makes the folder if need be and puts into it a leaf, which the zero

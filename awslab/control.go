@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,6 +20,9 @@ func isControl(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/_l
 //	POST   /_lab/clock           {"skew": "-10m"}
 //	GET    /_lab/calls           {"secretsmanager.GetSecretValue": 3}
 //	DELETE /_lab/calls           ResetCalls
+//	GET    /_lab/throttled       as calls: Throttled
+//	POST   /_lab/quotas          {"operation": "ssm.GetParameters", "per_second": 1}: SetQuota; {}: EnableQuotas
+//	POST   /_lab/staleness       {"for": "5s"}: SetStaleness
 //	DELETE /_lab/sessions        RevokeSessions
 //	POST   /_lab/revocations     {"serial": "decimal"}: RevokeCertificate
 //	POST   /_lab/denials         {"operation": "GetSecretValue", "secret": "prod/db"}: Deny
@@ -47,6 +51,12 @@ func (l *Lab) control(r *http.Request, body []byte, local bool) *response {
 		out = l.Calls()
 	case "DELETE calls":
 		l.ResetCalls()
+	case "GET throttled":
+		out = l.Throttled()
+	case "POST quotas":
+		err = l.postQuota(body)
+	case "POST staleness":
+		err = l.postStaleness(body)
 	case "DELETE sessions":
 		l.RevokeSessions()
 	case "POST revocations":
@@ -91,6 +101,32 @@ func (l *Lab) postSkew(body []byte) error {
 	return err
 }
 
+func (l *Lab) postQuota(body []byte) error {
+	var in struct {
+		Operation string  `json:"operation"`
+		PerSecond float64 `json:"per_second"`
+	}
+	if err := decodeStrict(body, &in); err != nil {
+		return err
+	}
+	if in.Operation == "" {
+		l.EnableQuotas()
+		return nil
+	}
+	return l.SetQuota(in.Operation, in.PerSecond)
+}
+
+func (l *Lab) postStaleness(body []byte) error {
+	var in struct {
+		For duration `json:"for"`
+	}
+	err := decodeStrict(body, &in)
+	if err == nil {
+		l.SetStaleness(time.Duration(in.For))
+	}
+	return err
+}
+
 func (l *Lab) postRevocation(body []byte) error {
 	var in struct {
 		Serial string `json:"serial"`
@@ -114,11 +150,17 @@ func (l *Lab) postDenial(body []byte) error {
 	if err := decodeStrict(body, &in); err != nil {
 		return err
 	}
-	if operationOf(in.Operation) == nil {
-		return errValidation("operation: %q is not one of Secrets Manager's", in.Operation)
+	if !isOperation(in.Operation) {
+		return errValidation("operation: %q is none of Secrets Manager's, Parameter Store's or SQS's", in.Operation)
 	}
 	l.Deny(in.Operation, in.Secret)
 	return nil
+}
+
+func isOperation(name string) bool {
+	return slices.ContainsFunc([]string{secretsManager, systemsManager, queueService}, func(service string) bool {
+		return operationOf(call{service: service, operation: strings.TrimPrefix(name, service+".")}) != nil
+	})
 }
 
 // duration reads Go's own form.

@@ -17,6 +17,7 @@ const reasonHeader = "X-Lab-Reason"
 type apiError struct {
 	status  int // zero: 400
 	code    string
+	shape   string // what SQS calls it in JSON; empty: the code
 	message string
 	reason  string
 }
@@ -35,6 +36,8 @@ type response struct {
 type call struct {
 	service   string // empty when the lab plays no such service
 	operation string
+	query     bool // SQS: by the query protocol, which SDKs spoke until 2023
+	queryMode bool // SQS: in JSON, but with the query protocol's error codes
 }
 
 // String is the key under which calls are counted.
@@ -45,12 +48,20 @@ func (c call) String() string {
 	return c.service + "." + c.operation
 }
 
+// is reports whether an operation's name, with its service or without, is
+// this call's.
+func (c call) is(name string) bool { return name == c.operation || name == c.String() }
+
 // callOf names the operation that a request asks for, before anything about
 // the request is believed.
 func callOf(r *http.Request, body []byte) call {
 	target := r.Header.Get("X-Amz-Target")
-	if op, ok := strings.CutPrefix(target, "secretsmanager."); ok {
-		return call{service: secretsManager, operation: op}
+	for _, service := range []struct{ prefix, name string }{
+		{"secretsmanager.", secretsManager}, {"AmazonSSM.", systemsManager}, {"AmazonSQS.", queueService},
+	} {
+		if op, ok := strings.CutPrefix(target, service.prefix); ok {
+			return call{service: service.name, operation: op, queryMode: r.Header.Get("X-Amzn-Query-Mode") == "true"}
+		}
 	}
 	form := strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 	switch {
@@ -60,6 +71,9 @@ func callOf(r *http.Request, body []byte) call {
 		return call{service: rolesAnywhere, operation: "CreateSession"}
 	case form:
 		values, _ := url.ParseQuery(string(body)) // a bad form has no Action
+		if values.Get("Version") == queueVersion {
+			return call{service: queueService, operation: values.Get("Action"), query: true}
+		}
 		return call{service: sts, operation: values.Get("Action")}
 	}
 	return call{operation: r.Method + " " + r.URL.Path}
@@ -74,12 +88,16 @@ func (c call) failure(err error) *response {
 	var res *response
 	switch c.service {
 	case sts:
-		res = queryFailure(e)
+		res = queryFailure(e, "https://sts.amazonaws.com/doc/2011-06-15/")
+	case queueService:
+		res = c.queueFailure(e)
+	case systemsManager:
+		res = jsonResponse(e.status, json11, map[string]string{"__type": e.code, "message": e.message})
 	case rolesAnywhere:
 		res = jsonResponse(e.status, "application/json", map[string]string{"message": e.message})
 		res.header.Set("X-Amzn-Errortype", e.code)
 	default:
-		res = jsonResponse(e.status, "application/x-amz-json-1.1", map[string]string{"__type": e.code, "Message": e.message})
+		res = jsonResponse(e.status, json11, map[string]string{"__type": e.code, "Message": e.message})
 	}
 	if e.reason != "" {
 		res.header.Set(reasonHeader, e.reason)
@@ -103,33 +121,39 @@ func xmlResponse(status int, v any) *response {
 	return &response{status: status, header: http.Header{"Content-Type": {"text/xml"}}, body: body}
 }
 
-// queryFailure speaks the query protocol, in which the same refusals have
-// other names and are mostly 403.
-func queryFailure(e *apiError) *response {
-	code := strings.TrimSuffix(e.code, "Exception")
-	status := e.status
+// queryCode is an error's name and status in the query protocol, in which
+// the same refusals have other names and are mostly 403.
+func (e *apiError) queryCode() (code string, status int) {
 	switch e.code {
 	case "UnrecognizedClientException":
-		code, status = "InvalidClientTokenId", http.StatusForbidden
+		return "InvalidClientTokenId", http.StatusForbidden
 	case "InvalidSignatureException":
-		code, status = "SignatureDoesNotMatch", http.StatusForbidden
-	case "ExpiredTokenException", "AccessDeniedException", "MissingAuthenticationTokenException":
-		status = http.StatusForbidden
+		return "SignatureDoesNotMatch", http.StatusForbidden
 	}
+	code = strings.TrimSuffix(e.code, "Exception")
+	switch code {
+	case "ExpiredToken", "AccessDenied", "MissingAuthenticationToken":
+		return code, http.StatusForbidden
+	}
+	return code, e.status
+}
+
+func queryFailure(e *apiError, namespace string) *response {
+	code, status := e.queryCode()
 	type failure struct {
-		XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ ErrorResponse"`
-		Type    string   `xml:"Error>Type"`
-		Code    string   `xml:"Error>Code"`
-		Message string   `xml:"Error>Message"`
+		XMLName xml.Name
+		Type    string `xml:"Error>Type"`
+		Code    string `xml:"Error>Code"`
+		Message string `xml:"Error>Message"`
 	}
-	return xmlResponse(status, failure{Type: "Sender", Code: code, Message: e.message})
+	return xmlResponse(status, failure{XMLName: xml.Name{Space: namespace, Local: "ErrorResponse"}, Type: "Sender", Code: code, Message: e.message})
 }
 
 func errUnknownOperation(c call) error {
 	return &apiError{
 		status:  http.StatusNotFound,
 		code:    "UnknownOperationException",
-		message: fmt.Sprintf("the lab does not know the operation %s; it plays CreateSession, Secrets Manager, GetCallerIdentity and AssumeRole", c),
+		message: fmt.Sprintf("the lab does not know the operation %s; it plays CreateSession, Secrets Manager, Parameter Store, SQS, GetCallerIdentity and AssumeRole", c),
 	}
 }
 

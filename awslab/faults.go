@@ -14,7 +14,7 @@ type FaultKind string
 
 // The kinds of fault.
 const (
-	Throttle FaultKind = "throttle" // 400 ThrottlingException
+	Throttle FaultKind = "throttle" // 400 ThrottlingException; SQS's RequestThrottled
 	Fail     FaultKind = "fail"     // 500 InternalServiceError, or what the fault says
 	Delay    FaultKind = "delay"    // the call is done after the fault's delay
 	Hang     FaultKind = "hang"     // no answer until the client gives up
@@ -24,8 +24,8 @@ const (
 // Fault makes matching calls go wrong.
 type Fault struct {
 	Kind      FaultKind `json:"kind"`
-	Service   string    `json:"service,omitempty"`   // rolesanywhere, secretsmanager, sts; empty: every service
-	Operation string    `json:"operation,omitempty"` // GetSecretValue, say; empty: every operation
+	Service   string    `json:"service,omitempty"`   // rolesanywhere, secretsmanager, ssm, sqs, sts; empty: every service
+	Operation string    `json:"operation,omitempty"` // GetSecretValue or ssm.GetParameters, say; empty: every operation
 	Count     int       `json:"count,omitempty"`     // how many calls it strikes; zero: all, until cleared
 
 	Status  int           `json:"status,omitempty"`  // of Throttle and Fail; zero: the kind's
@@ -74,11 +74,12 @@ func (l *Lab) Calls() map[string]int {
 	return maps.Clone(l.calls)
 }
 
-// ResetCalls starts the counts anew.
+// ResetCalls starts the counts anew, those of Throttled too.
 func (l *Lab) ResetCalls() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.calls)
+	clear(l.throttled)
 }
 
 // strike counts the call and applies the fault that is set for it. It returns
@@ -90,7 +91,11 @@ func (l *Lab) strike(ctx context.Context, c call) (struck *apiError, err error) 
 	}
 	switch f.Kind {
 	case Throttle:
-		return f.refusal(http.StatusBadRequest, "ThrottlingException", "Rate exceeded"), nil
+		code := "ThrottlingException"
+		if c.service == queueService {
+			code = "RequestThrottled"
+		}
+		return f.refusal(http.StatusBadRequest, code, "Rate exceeded"), nil
 	case Fail:
 		return f.refusal(http.StatusInternalServerError, "InternalServiceError", "An error occurred on the server side."), nil
 	case Delay:
@@ -106,12 +111,19 @@ func (l *Lab) takeFault(c call) (Fault, bool) {
 	defer l.mu.Unlock()
 	l.calls[c.String()]++
 	i := slices.IndexFunc(l.faults, func(f Fault) bool {
-		return (f.Service == "" || f.Service == c.service) && (f.Operation == "" || f.Operation == c.operation)
+		return (f.Service == "" || f.Service == c.service) && (f.Operation == "" || c.is(f.Operation))
 	})
 	if i < 0 {
-		return Fault{}, false
+		if l.withinQuotas(c) {
+			return Fault{}, false
+		}
+		l.throttled[c.String()]++
+		return Fault{Kind: Throttle}, true
 	}
 	f := l.faults[i]
+	if f.Kind == Throttle {
+		l.throttled[c.String()]++
+	}
 	switch f.Count {
 	case 0:
 	case 1:

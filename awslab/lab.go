@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ import (
 const (
 	rolesAnywhere  = "rolesanywhere"
 	secretsManager = "secretsmanager"
+	systemsManager = "ssm"
+	queueService   = "sqs"
 	sts            = "sts"
 )
 
@@ -48,22 +51,31 @@ type Options struct {
 }
 
 // Lab is one account in one region: a trust anchor, a profile and a role in
-// IAM Roles Anywhere, Secrets Manager, and two operations of STS. It is an
-// http.Handler that answers on any host name. It has no goroutines, no sockets
-// and nothing to close, and is safe for concurrent use.
+// IAM Roles Anywhere, Secrets Manager, Parameter Store, SQS with the events of
+// both stores, and two operations of STS. It is an http.Handler that answers
+// on any host name. It has no goroutines, no sockets and nothing to close, and
+// is safe for concurrent use.
 type Lab struct {
 	opts  Options
 	ca    *authority
 	setup Setup // without endpoint and files
 
-	mu       sync.Mutex
-	skew     time.Duration
-	faults   []Fault
-	denials  []denial
-	calls    map[string]int
-	revoked  map[string]bool // certificate serials, decimal
-	sessions *sessionTable
-	vault    *vault
+	mu         *sync.Mutex // one for all the account's regions
+	skew       time.Duration
+	faults     []Fault
+	denials    []denial
+	quotas     []*quota
+	calls      map[string]int
+	throttled  map[string]int
+	revoked    map[string]bool   // certificate serials, decimal
+	second     *x509.Certificate // of the trust anchor; nil: none
+	sessions   *sessionTable
+	vault      *vault
+	parameters *parameters
+	queues     map[string]*queue // by name
+	bus        bus
+	staleness  time.Duration
+	lag        time.Duration // of replicas here
 }
 
 // New returns a lab with a new certificate authority, and no secrets in it.
@@ -96,10 +108,14 @@ func New(opts Options) (*Lab, error) {
 			AccessKeyID:     newKeyID("AKIA"),
 			SecretAccessKey: newSecretKey(),
 		},
-		calls:    map[string]int{},
-		revoked:  map[string]bool{},
-		sessions: &sessionTable{byKey: map[string]*stsSession{}},
-		vault:    newVault(opts.Region, opts.Account),
+		mu:         &sync.Mutex{},
+		calls:      map[string]int{},
+		throttled:  map[string]int{},
+		revoked:    map[string]bool{},
+		sessions:   &sessionTable{byKey: map[string]*stsSession{}},
+		vault:      newVault(opts.Region, opts.Account),
+		parameters: newParameters(opts.Region, opts.Account),
+		queues:     map[string]*queue{},
 	}, nil
 }
 
@@ -113,7 +129,7 @@ func (l *Lab) Neighbor(region string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.ca, n.sessions = l.ca, l.sessions
+	n.ca, n.sessions, n.mu = l.ca, l.sessions, l.mu
 	n.setup.AccessKeyID, n.setup.SecretAccessKey = l.setup.AccessKeyID, l.setup.SecretAccessKey
 	return n, nil
 }
@@ -196,6 +212,9 @@ func (l *Lab) answer(r *http.Request, local bool) (*response, error) {
 		return l.stamp(call.failure(struck)), nil
 	}
 	res, err := l.perform(call, r, body)
+	if ended := r.Context().Err(); err != nil && errors.Is(err, ended) {
+		return nil, err // the client went while it waited
+	}
 	if err != nil {
 		return l.stamp(call.failure(err)), nil
 	}
@@ -206,8 +225,8 @@ func (l *Lab) perform(c call, r *http.Request, body []byte) (*response, error) {
 	switch c.service {
 	case rolesAnywhere:
 		return l.createSession(r, body)
-	case secretsManager:
-		return l.secretsManager(c, r, body)
+	case secretsManager, systemsManager, queueService:
+		return l.answerJSON(c, r, body)
 	case sts:
 		return l.answerSTS(c, r, body)
 	}

@@ -73,7 +73,7 @@ func TestEveryAnswerCarriesTheLabsDateAndARequestID(t *testing.T) {
 func TestAnUnknownOperationIsNamed(t *testing.T) {
 	lab := newLab(t, Options{})
 	for target, want := range map[string]string{
-		"AmazonSSM.GetParameters":          "AmazonSSM.GetParameters",
+		"AmazonSNS.Publish":                "AmazonSNS.Publish",
 		"secretsmanager.GetResourcePolicy": "secretsmanager.GetResourcePolicy",
 	} {
 		r := request(t, http.MethodPost, "https://aws.example/", "{}")
@@ -220,7 +220,13 @@ func TestControlsOverHTTP(t *testing.T) {
 		{"a certificate is revoked", "POST", "/_lab/revocations", `{"serial":"15"}`, 200, `{}`},
 		{"a serial is decimal", "POST", "/_lab/revocations", `{"serial":"0f"}`, 400, `{"message":"ValidationException: serial: must be decimal"}`},
 		{"an operation is denied", "POST", "/_lab/denials", `{"operation":"GetSecretValue","secret":"db"}`, 200, `{}`},
-		{"an operation that is none is refused", "POST", "/_lab/denials", `{"operation":"Get"}`, 400, `{"message":"ValidationException: operation: \"Get\" is not one of Secrets Manager's"}`},
+		{"an operation that is none is refused", "POST", "/_lab/denials", `{"operation":"Get"}`, 400, `{"message":"ValidationException: operation: \"Get\" is none of Secrets Manager's, Parameter Store's or SQS's"}`},
+		{"an operation of SQS is denied", "POST", "/_lab/denials", `{"operation":"sqs.ReceiveMessage"}`, 200, `{}`},
+		{"a quota is set", "POST", "/_lab/quotas", `{"operation":"ssm.GetParameters","per_second":0.5}`, 200, `{}`},
+		{"a quota of nothing is refused", "POST", "/_lab/quotas", `{"operation":"ssm.Get","per_second":1}`, 400, `{"message":"lab: quota of \"ssm.Get\": give a SERVICE.OPERATION that the lab plays, and no negative number"}`},
+		{"the documented quotas are switched on", "POST", "/_lab/quotas", `{}`, 200, `{}`},
+		{"throttled calls are counted", "GET", "/_lab/throttled", ``, 200, `{}`},
+		{"reads may be stale", "POST", "/_lab/staleness", `{"for":"1s"}`, 200, `{}`},
 		{"denials are taken back", "DELETE", "/_lab/denials", ``, 200, `{}`},
 		{"another path is none", "GET", "/_lab/", ``, 404, `{"message":"no such control"}`},
 	}

@@ -1,6 +1,9 @@
 package awslab
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // The staging labels that Secrets Manager moves by itself.
 const (
@@ -64,7 +67,7 @@ func (l labels) room(added []string) error {
 
 // moveLabel is UpdateSecretVersionStage. It is a compare-and-swap: from must
 // be the version that holds the label, unless none or to already does.
-func (s *secret) moveLabel(label, to, from string) error {
+func (s *secret) moveLabel(label, to, from string, now time.Time) error {
 	holder := s.labels[label]
 	switch {
 	case to == "" && from == "":
@@ -77,12 +80,16 @@ func (s *secret) moveLabel(label, to, from string) error {
 		return errParameter("RemoveFromVersionId must name version " + holder + ", which holds staging label " + label + ".")
 	case to == "" && label == current:
 		return errParameter("AWSCURRENT can be moved to another version, not removed.")
-	case to == "":
+	case to != "":
+		if err := s.labels.room([]string{label}); err != nil {
+			return err
+		}
+	}
+	s.history.record(now, s.copied())
+	s.changed = now
+	if to == "" {
 		delete(s.labels, label)
 		return nil
-	}
-	if err := s.labels.room([]string{label}); err != nil {
-		return err
 	}
 	s.labels.attach(label, to)
 	return nil

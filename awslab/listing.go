@@ -61,7 +61,11 @@ func (l *Lab) sorted(by, order string, deletedToo bool) []*secret {
 	now := l.nowLocked()
 	var list []*secret
 	for name := range l.vault.secrets {
-		if s := l.vault.find(name, now); s != nil && (deletedToo || s.deleted.IsZero()) {
+		s := l.vault.find(name, now)
+		if s != nil && s.source != nil {
+			s = l.seen(s)
+		}
+		if s != nil && (deletedToo || s.deleted.IsZero()) {
 			list = append(list, s)
 		}
 	}
@@ -97,7 +101,11 @@ func (l *Lab) filtered(filters []filter, list []*secret, maxResults *int, most i
 			return nil, "", err
 		}
 	}
-	page, next, err := cut(list, maxResults, most, token)
+	size, err := pageSize(maxResults, most)
+	if err != nil {
+		return nil, "", err
+	}
+	page, next, err := cut(list, size, token)
 	if err != nil {
 		return nil, "", err
 	}
@@ -107,21 +115,26 @@ func (l *Lab) filtered(filters []filter, list []*secret, maxResults *int, most i
 	return page, next, nil
 }
 
-// cut takes the page that a token stands for out of a list.
-func cut[T any](list []T, maxResults *int, most int, token string) (page []T, next string, err error) {
-	size := most
-	if maxResults != nil {
-		if size = *maxResults; size < 1 || size > most {
-			return nil, "", errValidation("MaxResults: must be 1 to %d", most)
-		}
+// pageSize reads MaxResults, which when left out is the most.
+func pageSize(maxResults *int, most int) (int, error) {
+	if maxResults == nil {
+		return most, nil
 	}
+	if *maxResults < 1 || *maxResults > most {
+		return 0, errValidation("MaxResults: must be 1 to %d", most)
+	}
+	return *maxResults, nil
+}
+
+// cut takes the page that a token stands for out of a list.
+func cut[T any](list []T, size int, token string) (page []T, next string, err error) {
 	start := 0
 	if token != "" {
 		plain, err := base64.URLEncoding.DecodeString(token)
 		if err == nil {
 			start, err = strconv.Atoi(strings.TrimPrefix(string(plain), "page from "))
 		}
-		if err != nil || start < 1 {
+		if err != nil || start < 0 {
 			return nil, "", &apiError{code: "InvalidNextTokenException", message: "The NextToken value is invalid."}
 		}
 	}
@@ -171,6 +184,11 @@ func (l *Lab) listSecretVersionIDs(c caller, in struct {
 },
 ) (any, error) {
 	s, err := l.known(c, in.SecretID)
+	if err == nil {
+		if s = l.seen(s); s == nil {
+			err = errNoSecret()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +203,11 @@ func (l *Lab) listSecretVersionIDs(c caller, in struct {
 			list = append(list, entry{VersionID: v.id, VersionStages: stages, CreatedDate: epoch(v.created)})
 		}
 	}
-	page, next, err := cut(list, in.MaxResults, 100, in.NextToken)
+	size, err := pageSize(in.MaxResults, 100)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := cut(list, size, in.NextToken)
 	if err != nil {
 		return nil, err
 	}

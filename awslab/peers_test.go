@@ -135,18 +135,24 @@ func writeTemp(t *testing.T, dir, name string, content []byte) string {
 	return path
 }
 
-func TestDebiansAWSCLIRotatesASecret(t *testing.T) {
-	t.Parallel() // the peers are slow to start
+// debiansCLI returns what runs one command of it and returns the output.
+func debiansCLI(t *testing.T, lab *Lab) func(args ...string) string {
+	t.Helper()
 	if _, err := os.Stat(awsCLI); err != nil {
 		missing(t, "Debian's awscli")
 	}
-	lab := newLab(t, Options{})
 	endpoint := serve(t, lab)
-	cli := func(args ...string) string {
+	return func(args ...string) string {
 		t.Helper()
 		args = append([]string{"--endpoint-url", endpoint, "--output", "text"}, args...)
 		return strings.TrimSpace(run(t, sdkEnvironment(lab, endpoint), awsCLI, args...))
 	}
+}
+
+func TestDebiansAWSCLIRotatesASecret(t *testing.T) {
+	t.Parallel() // the peers are slow to start
+	lab := newLab(t, Options{})
+	cli := debiansCLI(t, lab)
 	sm := func(args ...string) string { t.Helper(); return cli(append([]string{"secretsmanager"}, args...)...) }
 
 	if got, want := cli("sts", "get-caller-identity", "--query", "Account"), lab.setup.Account; got != want {
@@ -180,6 +186,49 @@ func TestDebiansAWSCLIRotatesASecret(t *testing.T) {
 	sm("restore-secret", "--secret-id", "prod/db")
 	if got, want := lab.Labels("prod/db"), map[string]string{"AWSCURRENT": second, "AWSPENDING": second, "AWSPREVIOUS": first}; !cmp.Equal(got, want) {
 		t.Error(cmp.Diff(got, want))
+	}
+}
+
+func TestDebiansAWSCLIUsesParametersAndHearsOfChanges(t *testing.T) {
+	t.Parallel() // the peers are slow to start
+	lab := newLab(t, Options{})
+	cli := debiansCLI(t, lab)
+	url := cli("sqs", "create-queue", "--queue-name", "q", "--attributes", "VisibilityTimeout=60", "--query", "QueueUrl")
+	if err := lab.Subscribe("q", EventForm{}); err != nil {
+		t.Fatal(err)
+	}
+	steps := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"a parameter", []string{"ssm", "put-parameter", "--name", "/app/a", "--type", "SecureString", "--value", "first", "--query", "[Version,Tier]"}, "1\tStandard"},
+		{"again", []string{"ssm", "put-parameter", "--name", "/app/a", "--value", "second", "--overwrite", "--query", "Version"}, "2"},
+		{"its label", []string{"ssm", "label-parameter-version", "--name", "/app/a", "--parameter-version", "1", "--labels", "blue", "--query", "ParameterVersion"}, "1"},
+		{"by label", []string{"ssm", "get-parameter", "--name", "/app/a:blue", "--with-decryption", "--query", "Parameter.[Value,Selector]"}, "first\t:blue"},
+		{"one valid, one not", []string{"ssm", "get-parameters", "--names", "/app/a", "/none", "--with-decryption", "--query", "[Parameters[].Value,InvalidParameters]"}, "second\n/none"},
+		{"by path", []string{"ssm", "get-parameters-by-path", "--path", "/app", "--query", "Parameters[].Name"}, "/app/a"},
+		{"a secret", []string{"secretsmanager", "create-secret", "--name", "db", "--secret-string", "x", "--query", "Name"}, "db"},
+		{"its rotation", []string{"secretsmanager", "put-secret-value", "--secret-id", "db", "--secret-string", "y", "--query", "VersionStages"}, "AWSCURRENT"},
+		{"the queue's URL", []string{"sqs", "get-queue-url", "--queue-name", "q", "--query", "QueueUrl"}, url},
+		{"its attributes", []string{"sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", "All", "--query", "Attributes.[VisibilityTimeout,ApproximateNumberOfMessages]"}, "60\t5"},
+		{"a message", []string{"sqs", "send-message", "--queue-url", url, "--message-body", "a < b & c", "--query", "MD5OfMessageBody"}, md5Of("a < b & c")},
+	}
+	for _, step := range steps {
+		if got := cli(step.args...); got != step.want {
+			t.Errorf("%s: got %q, want %q", step.name, got, step.want)
+		}
+	}
+	got := cli("sqs", "receive-message", "--queue-url", url, "--max-number-of-messages", "10", "--wait-time-seconds", "20", "--query", "Messages[].[Body]")
+	if got, want := strings.Count(got, "Parameter Store Change"), 3; got != want {
+		t.Errorf("%d events of the parameter, want %d", got, want)
+	}
+	if got, want := strings.Count(got, "Secret Label Updated"), 2; got != want {
+		t.Errorf("%d events of the secret, want %d", got, want)
+	}
+	cli("sqs", "purge-queue", "--queue-url", url)
+	if got := lab.Messages("q"); len(got) != 0 {
+		t.Errorf("after the purge: %d messages", len(got))
 	}
 }
 
@@ -227,17 +276,23 @@ seen["deleted"] = refused(sm.get_secret_value, SecretId="prod/keystore")
 print(json.dumps(seen))
 `
 
-func TestDebiansBoto3RotatesASecret(t *testing.T) {
-	t.Parallel() // the peers are slow to start
+// debiansBoto3 runs a script that prints one JSON value.
+func debiansBoto3(t *testing.T, lab *Lab, script string) (seen map[string]any) {
+	t.Helper()
 	if err := exec.CommandContext(t.Context(), python, "-c", "import boto3").Run(); err != nil {
 		missing(t, "Debian's python3-boto3")
 	}
-	lab := newLab(t, Options{})
-	endpoint := serve(t, lab)
-	var got map[string]any
-	if err := json.Unmarshal([]byte(run(t, sdkEnvironment(lab, endpoint), python, "-c", boto3Script)), &got); err != nil {
+	out := run(t, sdkEnvironment(lab, serve(t, lab)), python, "-c", script)
+	if err := json.Unmarshal([]byte(out), &seen); err != nil {
 		t.Fatal(err)
 	}
+	return seen
+}
+
+func TestDebiansBoto3RotatesASecret(t *testing.T) {
+	t.Parallel() // the peers are slow to start
+	lab := newLab(t, Options{})
+	got := debiansBoto3(t, lab, boto3Script)
 	want := map[string]any{
 		"other data": "ResourceExistsException with a message",
 		"lost swap":  "InvalidParameterException with a message",
@@ -251,6 +306,78 @@ func TestDebiansBoto3RotatesASecret(t *testing.T) {
 	}
 	if got["batch"] == "not in this boto3" {
 		want["batch"] = got["batch"] // the operation is younger than Debian 12's boto3
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got +want)\n%s", diff)
+	}
+}
+
+// boto3EventsScript waits in one thread for the change that it then makes.
+const boto3EventsScript = `
+import json, os, threading
+import boto3
+from botocore.exceptions import ClientError
+
+def client(name):
+    return boto3.client(name, endpoint_url=os.environ["ENDPOINT"])
+
+ssm, sqs, sm = client("ssm"), client("sqs"), client("secretsmanager")
+seen = {}
+
+def refused(call, **arguments):
+    try:
+        call(**arguments)
+        return ""
+    except ClientError as e:
+        return e.response["Error"]["Code"]
+
+for i in range(23):
+    ssm.put_parameter(Name="/app/%02d" % i, Value="v%d" % i, Type="String")
+pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/app", Recursive=True)
+seen["by path"] = [len(page["Parameters"]) for page in pages]
+seen["twice"] = refused(ssm.put_parameter, Name="/app/00", Value="x", Type="String")
+seen["none"] = refused(ssm.get_parameter, Name="/none")
+seen["labels"] = ssm.label_parameter_version(Name="/app/00", Labels=["blue", "1st"])["InvalidLabels"]
+seen["label"] = ssm.get_parameter(Name="/app/00:blue")["Parameter"]["Version"]
+
+url = sqs.get_queue_url(QueueName="q")["QueueUrl"]
+sqs.purge_queue(QueueUrl=url)
+seen["no queue"] = refused(sqs.receive_message, QueueUrl=url + "x")
+sm.create_secret(Name="db", SecretString="first")
+first = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])["Messages"]
+seen["received"] = [(m["Attributes"]["ApproximateReceiveCount"], json.loads(m["Body"])["detail"]["labelUpdated"]) for m in first]
+entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(first)] + [{"Id": "bad", "ReceiptHandle": "nonsense"}]
+batch = sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+seen["batch"] = [[s["Id"] for s in batch["Successful"]], [(f["Id"], f["Code"], f["SenderFault"]) for f in batch["Failed"]]]
+
+later = []
+waiter = threading.Thread(target=lambda: later.extend(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"]))
+waiter.start()
+version = sm.put_secret_value(SecretId="db", SecretString="second")["VersionId"]
+waiter.join()
+seen["heard"] = json.loads(later[0]["Body"])["detail"]["versionId"] == version
+sqs.delete_message(QueueUrl=url, ReceiptHandle=later[0]["ReceiptHandle"])
+sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": "{}", "DelaySeconds": "0"})
+seen["attributes"] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "ApproximateNumberOfMessages"])["Attributes"]
+print(json.dumps(seen))
+`
+
+func TestDebiansBoto3UsesParametersAndHearsOfChanges(t *testing.T) {
+	t.Parallel() // the peers are slow to start
+	lab := newLab(t, Options{})
+	subscribe(t, lab, EventForm{})
+	got := debiansBoto3(t, lab, boto3EventsScript)
+	want := map[string]any{
+		"by path":    []any{10.0, 10.0, 3.0},
+		"twice":      "ParameterAlreadyExists",
+		"none":       "ParameterNotFound",
+		"labels":     []any{"1st"},
+		"label":      1.0,
+		"no queue":   "AWS.SimpleQueueService.NonExistentQueue",
+		"received":   []any{[]any{"1", "AWSCURRENT"}},
+		"batch":      []any{[]any{"0"}, []any{[]any{"bad", "ReceiptHandleIsInvalid", true}}},
+		"heard":      true,
+		"attributes": map[string]any{"Policy": "{}", "ApproximateNumberOfMessages": "0"},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("(-got +want)\n%s", diff)

@@ -1,15 +1,21 @@
 package awslab
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
 )
 
-// secretsManager answers a call of Secrets Manager.
-func (l *Lab) secretsManager(c call, r *http.Request, body []byte) (*response, error) {
-	const contentType = "application/x-amz-json-1.1"
-	do := operationOf(c.operation)
+// The content types of AWS's JSON protocols.
+const (
+	json10 = "application/x-amz-json-1.0"
+	json11 = "application/x-amz-json-1.1"
+)
+
+// answerJSON answers a call of a service that speaks JSON.
+func (l *Lab) answerJSON(c call, r *http.Request, body []byte) (*response, error) {
+	do := operationOf(c)
 	if do == nil {
 		return nil, errUnknownOperation(c)
 	}
@@ -17,10 +23,17 @@ func (l *Lab) secretsManager(c call, r *http.Request, body []byte) (*response, e
 	if err != nil {
 		return nil, err
 	}
+	contentType := json11
+	switch {
+	case c.query:
+		return l.answerQuery(c, r, who, body, do)
+	case c.service == queueService:
+		contentType = json10
+	}
 	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != contentType {
 		return nil, errValidation("the request must be a POST of %s", contentType)
 	}
-	out, err := do(l, who, body)
+	out, err := do(r.Context(), l, who, body)
 	if err != nil {
 		return nil, err
 	}
@@ -28,12 +41,12 @@ func (l *Lab) secretsManager(c call, r *http.Request, body []byte) (*response, e
 }
 
 // operation reads its input, does the work under the lab's lock and returns
-// what is sent as JSON.
-type operation func(l *Lab, c caller, body []byte) (any, error)
+// what is sent as JSON. Only ReceiveMessage waits, without the lock.
+type operation func(ctx context.Context, l *Lab, c caller, body []byte) (any, error)
 
 // op makes an operation of a function with a typed input.
 func op[In any](do func(*Lab, caller, In) (any, error)) operation {
-	return func(l *Lab, c caller, body []byte) (any, error) {
+	return func(_ context.Context, l *Lab, c caller, body []byte) (any, error) {
 		var in In
 		if err := decodeStrict(body, &in); err != nil {
 			return nil, err
@@ -47,7 +60,31 @@ func op[In any](do func(*Lab, caller, In) (any, error)) operation {
 	}
 }
 
-func operationOf(name string) operation {
+// operationOf returns nil when the lab does not play the operation.
+func operationOf(c call) operation {
+	switch c.service {
+	case secretsManager:
+		return secretOperation(c.operation)
+	case systemsManager:
+		return parameterOperation(c.operation)
+	case queueService:
+		return queueOperation(c.operation)
+	}
+	return nil
+}
+
+// played reports whether the lab knows the operation.
+func (c call) played() bool {
+	switch c.service {
+	case rolesAnywhere:
+		return c.operation == "CreateSession"
+	case sts:
+		return c.operation == "GetCallerIdentity" || c.operation == "AssumeRole"
+	}
+	return operationOf(c) != nil
+}
+
+func secretOperation(name string) operation {
 	switch name {
 	case "BatchGetSecretValue":
 		return op((*Lab).batchGetSecretValue)
@@ -93,16 +130,27 @@ func (l *Lab) known(c caller, id string) (*secret, error) {
 		if err := l.authorize(c, id); err != nil {
 			return nil, err
 		}
-		return nil, errNotFound("Secrets Manager can't find the specified secret.")
+		return nil, errNoSecret()
 	}
 	return s, l.authorize(c, id, s.name, s.arn)
 }
+
+func errNoSecret() error { return errNotFound("Secrets Manager can't find the specified secret.") }
 
 // live is known less the deleted secrets.
 func (l *Lab) live(c caller, id string) (*secret, error) {
 	s, err := l.known(c, id)
 	if err == nil && !s.deleted.IsZero() {
 		err = errRequest("You can't perform this operation on the secret because it was marked for deletion.")
+	}
+	return s, err
+}
+
+// primary is live less the replicas, which cannot be written.
+func (l *Lab) primary(c caller, id string) (*secret, error) {
+	s, err := l.live(c, id)
+	if err == nil && s.source != nil {
+		err = errReplica()
 	}
 	return s, err
 }
@@ -135,11 +183,14 @@ func (l *Lab) read(c caller, id, versionID, stage string) (*secretValue, error) 
 	if err != nil {
 		return nil, err
 	}
+	s.accessed = l.nowLocked().UTC().Truncate(24 * time.Hour)
+	if s = l.seen(s); s == nil {
+		return nil, errNoSecret()
+	}
 	v, err := s.pick(versionID, stage)
 	if err != nil {
 		return nil, err
 	}
-	s.accessed = l.nowLocked().UTC().Truncate(24 * time.Hour)
 	out := &secretValue{ARN: s.arn, Name: s.name, VersionID: v.id, VersionStages: s.labels.of(v.id), CreatedDate: epoch(v.created)}
 	if v.content.binary {
 		out.SecretBinary = []byte(v.content.data)
@@ -228,6 +279,10 @@ type description struct {
 	LastChangedDate        epoch
 	LastAccessedDate       epoch               `json:",omitzero"`
 	DeletedDate            epoch               `json:",omitzero"`
+	RotationEnabled        *bool               `json:",omitempty"`
+	NextRotationDate       epoch               `json:",omitzero"`
+	PrimaryRegion          string              `json:",omitempty"`
+	ReplicationStatus      []replicaStatus     `json:",omitempty"`
 	VersionIDsToStages     map[string][]string `json:"VersionIdsToStages,omitempty"`
 	SecretVersionsToStages map[string][]string `json:",omitempty"`
 }
@@ -236,6 +291,7 @@ func (s *secret) describe() description {
 	return description{
 		ARN: s.arn, Name: s.name, Description: s.description, KmsKeyID: s.kmsKeyID, Tags: append([]tag{}, s.tags...),
 		CreatedDate: epoch(s.created), LastChangedDate: epoch(s.changed), LastAccessedDate: epoch(s.accessed), DeletedDate: epoch(s.deleted),
+		RotationEnabled: s.rotates, NextRotationDate: epoch(s.rotation), PrimaryRegion: s.region,
 	}
 }
 
@@ -248,7 +304,13 @@ func (l *Lab) describeSecret(c caller, in secretID) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s = l.seen(s); s == nil {
+		return nil, errNoSecret()
+	}
 	out := s.describe()
 	out.VersionIDsToStages = s.labels.byVersion()
+	if s.region == l.opts.Region {
+		out.ReplicationStatus = s.replication()
+	}
 	return out, nil
 }

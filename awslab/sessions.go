@@ -257,9 +257,11 @@ func (l *Lab) isRevoked(cert *x509.Certificate) bool {
 // denial takes an action away from the role.
 type denial struct{ operation, secretID string }
 
-// Deny takes an operation of Secrets Manager away from the role, for one
-// secret (name or ARN) or, with an empty id, for all. The lab's own access
-// keys stay free to do everything.
+// Deny takes an operation such as GetSecretValue or sqs.ReceiveMessage away
+// from the role, for one secret, parameter or queue (name or ARN) or, with an
+// empty id, for all. As with AWS a denied parameter denies the GetParameters
+// that names it, while GetParametersByPath looks at its path alone. The lab's
+// own access keys stay free to do everything.
 func (l *Lab) Deny(operation, secretID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -286,10 +288,10 @@ func (l *Lab) authorize(c caller, names ...string) error {
 			hit = hit || d.secretID == name
 			resource = name
 		}
-		if hit && d.operation == c.operation {
+		if hit && c.is(d.operation) {
 			return &apiError{code: "AccessDeniedException", message: fmt.Sprintf(
-				"User: %s is not authorized to perform: secretsmanager:%s on resource: %s because no identity-based policy allows the secretsmanager:%s action",
-				c.arn, c.operation, resource, c.operation)}
+				"User: %[1]s is not authorized to perform: %[2]s:%[3]s on resource: %[4]s because no identity-based policy allows the %[2]s:%[3]s action",
+				c.arn, c.service, c.operation, resource)}
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package awslab
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -231,9 +232,10 @@ func hmacSHA256(key, message []byte) []byte {
 // caller is who made a call, and which.
 type caller struct {
 	call
-	arn   string
-	id    string
-	admin bool // the lab's own keys, which nothing is denied
+	arn    string
+	id     string
+	admin  bool   // the lab's own keys, which nothing is denied
+	origin string // the scheme and host that were asked
 }
 
 // authenticate verifies the SigV4 signature of a call and the session behind
@@ -266,7 +268,17 @@ func (l *Lab) authenticate(c call, r *http.Request, body []byte) (caller, error)
 	if !hmac.Equal([]byte(a.hmacSignature(secretKey, r, body)), []byte(a.signature)) {
 		return caller{}, &apiError{code: "InvalidSignatureException", message: "The request signature we calculated does not match the signature you provided."}
 	}
+	who.origin = originOf(r)
 	return who, nil
+}
+
+// originOf is for URLs in answers. A server's requests have no scheme.
+func originOf(r *http.Request) string {
+	scheme := cmp.Or(r.URL.Scheme, "http")
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
 }
 
 // checkPayloadHash holds the header, where a client sends it, against the

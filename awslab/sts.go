@@ -15,7 +15,7 @@ const maxChained = time.Hour
 
 // answerSTS answers the operations of STS that the lab plays.
 func (l *Lab) answerSTS(c call, r *http.Request, body []byte) (*response, error) {
-	if c.operation != "GetCallerIdentity" && c.operation != "AssumeRole" {
+	if !c.played() {
 		return nil, errUnknownOperation(c)
 	}
 	who, err := l.authenticate(c, r, body)

@@ -44,6 +44,19 @@ type secret struct {
 	gone        time.Time // when the recovery window ends
 	versions    []*version
 	labels      labels
+	rotates     *bool     // nil: rotation was never configured
+	rotation    time.Time // the next
+	history     history[*secret]
+	region      string   // where the primary is, of a secret with replicas
+	replicas    []string // regions
+	source      *secret  // the primary, of a replica, which has nothing but that and its names
+}
+
+// copied is the secret as it is now, without its history.
+func (s *secret) copied() *secret {
+	c := *s
+	c.versions, c.labels, c.history = slices.Clone(s.versions), maps.Clone(s.labels), history[*secret]{}
+	return &c
 }
 
 // version is one value of a secret.
@@ -92,6 +105,7 @@ func (v *vault) add(name string, now time.Time) (*secret, error) {
 		return nil, errValidation("Name: 1 to 512 letters, digits and /_+=.@- are allowed")
 	}
 	s := &secret{name: name, arn: v.prefix + name + "-" + newSuffix(), created: now, changed: now, labels: labels{}}
+	s.history.record(now, nil)
 	v.secrets[name] = s
 	return s, nil
 }
@@ -129,6 +143,7 @@ func (s *secret) put(token string, c content, stages []string, now time.Time) (*
 	if err := s.makeRoom(now); err != nil {
 		return nil, err
 	}
+	s.history.record(now, s.copied())
 	v := &version{id: token, content: c, created: now}
 	s.versions = append(s.versions, v)
 	for _, label := range stages {
@@ -182,6 +197,10 @@ func errParameter(message string) error {
 	return &apiError{code: "InvalidParameterException", message: message}
 }
 
+func errReplica() error {
+	return errRequest("Operation not permitted on a replica secret. Call must be made in primary secret's region.")
+}
+
 func errRequest(message string) error {
 	return &apiError{code: "InvalidRequestException", message: message}
 }
@@ -205,12 +224,16 @@ func (l *Lab) putContent(name string, c content, stages []string) (string, error
 	s := l.vault.find(name, now)
 	made := s == nil
 	var err error
-	if made {
+	switch {
+	case made:
 		s, err = l.vault.add(name, now)
+	case s.source != nil:
+		err = errReplica()
 	}
 	if err != nil {
 		return "", fmt.Errorf("lab: secret %s: %w", name, err)
 	}
+	before := maps.Clone(s.labels)
 	v, err := s.put(newUUID(), c, stages, now)
 	if err != nil {
 		if made {
@@ -218,7 +241,22 @@ func (l *Lab) putContent(name string, c content, stages []string) (string, error
 		}
 		return "", fmt.Errorf("lab: secret %s: %w", name, err)
 	}
+	l.labelsMoved(s, before)
+	l.trail(s, "PutSecretValue", putRequest(name, v.id, stages))
 	return v.id, nil
+}
+
+// SetRotation gives a secret a rotation schedule whose next date is at or
+// before next; zero takes the schedule away. Nothing rotates by itself.
+func (l *Lab) SetRotation(name string, next time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.vault.find(name, l.nowLocked())
+	if s == nil || s.source != nil {
+		return fmt.Errorf("lab: secret %s: not there, or a replica", name)
+	}
+	s.rotates, s.rotation, s.changed = new(!next.IsZero()), next, l.nowLocked()
+	return nil
 }
 
 // MoveLabel moves a staging label of a secret to a version, wherever it is
@@ -227,13 +265,15 @@ func (l *Lab) MoveLabel(name, label, versionID string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.vault.find(name, l.nowLocked())
-	if s == nil {
-		return fmt.Errorf("lab: secret %s: not there", name)
+	if s == nil || s.source != nil {
+		return fmt.Errorf("lab: secret %s: not there, or a replica", name)
 	}
-	if err := s.moveLabel(label, versionID, s.labels[label]); err != nil {
+	before := maps.Clone(s.labels)
+	if err := s.moveLabel(label, versionID, s.labels[label], l.nowLocked()); err != nil {
 		return fmt.Errorf("lab: secret %s: %w", name, err)
 	}
-	s.changed = l.nowLocked()
+	l.labelsMoved(s, before)
+	l.trail(s, "UpdateSecretVersionStage", moveRequest(name, label, versionID, before[label]))
 	return nil
 }
 
@@ -243,6 +283,9 @@ func (l *Lab) Labels(name string) map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.vault.find(name, l.nowLocked())
+	if s != nil && s.source != nil {
+		s = s.source
+	}
 	if s == nil {
 		return nil
 	}

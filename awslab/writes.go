@@ -1,7 +1,9 @@
 package awslab
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -72,6 +74,7 @@ func (l *Lab) createSecret(c caller, in struct {
 		return nil, err
 	}
 	s.description, s.kmsKeyID = in.Description, in.KmsKeyID
+	l.labelsMoved(s, nil)
 	return out, nil
 }
 
@@ -95,7 +98,7 @@ func (l *Lab) putSecretValue(c caller, in struct {
 	VersionStages []string
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +112,13 @@ func (l *Lab) putSecretValue(c caller, in struct {
 	if in.VersionStages != nil && len(in.VersionStages) == 0 || slices.Contains(in.VersionStages, "") {
 		return nil, errValidation("VersionStages: must not be empty, nor any label in it")
 	}
+	before := maps.Clone(s.labels)
 	v, err := s.put(in.ClientRequestToken, value, in.VersionStages, l.nowLocked())
 	if err != nil {
 		return nil, err
 	}
+	l.labelsMoved(s, before)
+	l.trail(s, "PutSecretValue", putRequest(in.SecretID, v.id, in.VersionStages))
 	out := s.written()
 	out.VersionID, out.VersionStages = v.id, s.labels.of(v.id)
 	return out, nil
@@ -125,7 +131,7 @@ func (l *Lab) updateSecret(c caller, in struct {
 	KmsKeyID    *string `json:"KmsKeyId"`
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +142,13 @@ func (l *Lab) updateSecret(c caller, in struct {
 	out := s.written()
 	if hasValue {
 		// Unlike PutSecretValue's, this version always becomes the current one.
+		before := maps.Clone(s.labels)
 		v, err := s.put(in.ClientRequestToken, value, []string{current}, l.nowLocked())
 		if err != nil {
 			return nil, err
 		}
 		out.VersionID = v.id
+		l.labelsMoved(s, before)
 	}
 	if in.Description != nil {
 		s.description = *in.Description
@@ -149,7 +157,32 @@ func (l *Lab) updateSecret(c caller, in struct {
 		s.kmsKeyID = *in.KmsKeyID
 	}
 	s.changed = l.nowLocked()
+	request := map[string]any{"secretId": in.SecretID}
+	if hasValue {
+		request["clientRequestToken"] = in.ClientRequestToken
+	}
+	l.trail(s, "UpdateSecret", request)
 	return out, nil
+}
+
+// putRequest and moveRequest are what a trail keeps of a request: no values.
+func putRequest(id, token string, stages []string) map[string]any {
+	request := map[string]any{"secretId": id, "clientRequestToken": token}
+	if len(stages) > 0 {
+		request["versionStages"] = stages
+	}
+	return request
+}
+
+func moveRequest(id, label, to, from string) map[string]any {
+	request := map[string]any{"secretId": id, "versionStage": label}
+	if to != "" {
+		request["moveToVersionId"] = to
+	}
+	if from != "" {
+		request["removeFromVersionId"] = from
+	}
+	return request
 }
 
 func (l *Lab) updateSecretVersionStage(c caller, in struct {
@@ -159,17 +192,19 @@ func (l *Lab) updateSecretVersionStage(c caller, in struct {
 	RemoveFromVersionID string `json:"RemoveFromVersionId"`
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}
 	if in.VersionStage == "" || len(in.VersionStage) > 256 {
 		return nil, errValidation("VersionStage: must have 1 to 256 characters")
 	}
-	if err := s.moveLabel(in.VersionStage, in.MoveToVersionID, in.RemoveFromVersionID); err != nil {
+	before := maps.Clone(s.labels)
+	if err := s.moveLabel(in.VersionStage, in.MoveToVersionID, in.RemoveFromVersionID, l.nowLocked()); err != nil {
 		return nil, err
 	}
-	s.changed = l.nowLocked()
+	l.labelsMoved(s, before)
+	l.trail(s, "UpdateSecretVersionStage", moveRequest(in.SecretID, in.VersionStage, in.MoveToVersionID, in.RemoveFromVersionID))
 	return s.written(), nil
 }
 
@@ -181,6 +216,12 @@ func (l *Lab) deleteSecret(c caller, in struct {
 ) (any, error) {
 	now := l.nowLocked()
 	s, err := l.known(c, in.SecretID)
+	if err == nil && s.source != nil {
+		err = errReplica()
+	}
+	if err == nil && len(s.replicas) > 0 {
+		err = errParameter("You can't delete secret " + s.name + " that still has replica regions " + strings.Join(s.replicas, ", ") + ".")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +235,7 @@ func (l *Lab) deleteSecret(c caller, in struct {
 	if in.ForceDeleteWithoutRecovery {
 		delete(l.vault.secrets, s.name)
 		out.DeletionDate = epoch(now)
+		l.trail(s, "DeleteSecret", map[string]any{"secretId": in.SecretID, "forceDeleteWithoutRecovery": true})
 		return out, nil
 	}
 	if !s.deleted.IsZero() {
@@ -201,15 +243,20 @@ func (l *Lab) deleteSecret(c caller, in struct {
 	}
 	s.deleted, s.gone = now, now.Add(time.Duration(days)*24*time.Hour)
 	out.DeletionDate = epoch(s.gone)
+	l.trail(s, "DeleteSecret", map[string]any{"secretId": in.SecretID, "recoveryWindowInDays": days})
 	return out, nil
 }
 
 func (l *Lab) restoreSecret(c caller, in secretID) (any, error) {
 	s, err := l.known(c, in.SecretID)
+	if err == nil && s.source != nil {
+		err = errReplica()
+	}
 	if err != nil {
 		return nil, err
 	}
 	s.deleted, s.gone = time.Time{}, time.Time{}
+	l.trail(s, "RestoreSecret", map[string]any{"secretId": in.SecretID})
 	return s.written(), nil
 }
 
@@ -221,7 +268,7 @@ func (l *Lab) rotateSecret(c caller, in struct {
 	RotateImmediately  *bool
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +283,7 @@ func (l *Lab) tagResource(c caller, in struct {
 	Tags     []tag
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +295,7 @@ func (l *Lab) untagResource(c caller, in struct {
 	TagKeys  []string
 },
 ) (any, error) {
-	s, err := l.live(c, in.SecretID)
+	s, err := l.primary(c, in.SecretID)
 	if err != nil {
 		return nil, err
 	}

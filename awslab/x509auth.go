@@ -44,13 +44,12 @@ func (l *Lab) proveIdentity(r *http.Request, body []byte) (*x509.Certificate, er
 	if err := l.checkX509Signature(a, leaf, r, body); err != nil {
 		return nil, errDenied("Invalid signature", err)
 	}
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(l.ca.cert)
+	intermediates := x509.NewCertPool()
 	for _, cert := range chain {
 		intermediates.AddCert(cert)
 	}
 	_, err = leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: now,
+		Roots: l.anchors(), Intermediates: intermediates, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err == nil {

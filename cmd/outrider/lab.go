@@ -58,6 +58,14 @@ func (o *options) lab(ctx context.Context, dir, address string, asJSON bool) err
 		return err
 	}
 	setup.Endpoint = "http://" + listener.Addr().String()
+	path, err := lab.CreateQueue("outrider-lab")
+	if err == nil {
+		err = lab.Subscribe("outrider-lab", awslab.EventForm{})
+	}
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	setup.Queue = setup.Endpoint + path
 	if asJSON {
 		err = json.NewEncoder(o.out).Encode(setup)
 	} else {
@@ -112,5 +120,6 @@ For outrider.yaml (start it with AWS_ENDPOINT_URL=%[1]s):
       trust_anchor: %[8]s
       profile: %[9]s
       role: %[10]s
-`, s.Endpoint, dir, s.Region, s.AccessKeyID, s.SecretAccessKey, s.Certificate, s.PrivateKey, s.TrustAnchor, s.Profile, s.Role)
+  watch: {queue: "%[11]s"}
+`, s.Endpoint, dir, s.Region, s.AccessKeyID, s.SecretAccessKey, s.Certificate, s.PrivateKey, s.TrustAnchor, s.Profile, s.Role, s.Queue)
 }
