@@ -62,9 +62,9 @@ func Expire(old secret.Value, profile string, now time.Time) (secret.Value, erro
 	if err != nil {
 		return secret.Value{}, err
 	}
-	start, end, _ := f.section(profile)
+	start, end, ok := f.section(profile)
 	section := (*f)[start:end]
-	expired := slices.ContainsFunc(section, func(l line) bool {
+	expired := ok && slices.ContainsFunc(section, func(l line) bool {
 		expires, err := time.Parse(time.RFC3339, l.value())
 		return l.kind == property && l.name == expiresKey && err == nil && !now.Before(expires)
 	})

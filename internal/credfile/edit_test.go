@@ -101,6 +101,7 @@ func TestExpireTakesOutWhatHasExpiredAlone(t *testing.T) {
 		{"at the end the credentials go, and nothing else", rest + key3 + other, rest + other, end()},
 		{"botocore's old name for the token goes too", rest + "aws_security_token = new\n" + key3, rest, end()},
 		{"credentials of somebody else stay", other, other, end()},
+		{"another profile's of ours stay", "[second]\n" + key3, "[second]\n" + key3, end()},
 		{"those without a time stay", rest + id, rest + id, end()},
 		{"a time that is none says nothing", rest + id + "x_security_token_expires = soon\n", rest + id + "x_security_token_expires = soon\n", end()},
 		{"an empty file stays empty", "", "", end()},
