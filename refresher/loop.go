@@ -16,9 +16,12 @@ type Loop struct {
 	// look again; reporting it is its own business.
 	Look     func(context.Context) error
 	Interval time.Duration // 0: after success only Wake looks again
-	Asleep   bool          // the first look, too, waits for Wake
-	Retry    Backoff
-	Roll     func() float64 // a random number in [0, 1)
+	// Plan, in place of Interval, returns when to look again after success; the
+	// zero time: only when Wake asks. Nil: there is only the Interval.
+	Plan   func() time.Time
+	Asleep bool // the first look, too, waits for Wake
+	Retry  Backoff
+	Roll   func() float64 // a random number in [0, 1)
 
 	once sync.Once
 	wake chan struct{}
@@ -65,6 +68,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			}](err); ok {
 				at = own.RetryAt()
 			}
+		case l.Plan != nil:
+			failures, at = 0, l.Plan()
 		case l.Interval > 0:
 			failures = 0
 			at = began.Add(Poll(l.Interval, l.Roll()))

@@ -304,9 +304,17 @@ func (x *execution) ranged(number, value reflect.Value) (reflect.Value, error) {
 	return reflect.Value{}, x.template.failure(st.pos, "", err)
 }
 
-// decode returns what templates see of a secret: a map for a JSON object,
-// bytes for a binary value, otherwise the text as stored.
+// decode returns what templates see of a secret: a map for a JSON object and
+// for a path of parameters, each of which is seen likewise, bytes for a binary
+// value, otherwise the text as stored.
 func decode(v secret.Version) any {
+	if v.Below != nil {
+		path := make(map[string]any, len(v.Below))
+		for name, below := range v.Below {
+			path[name] = decode(below)
+		}
+		return path
+	}
 	b := v.Value.Reveal()
 	if v.Binary {
 		return b

@@ -262,3 +262,28 @@ func TestErrorsNeverQuoteTextTemplate(t *testing.T) {
 		}
 	}
 }
+
+func TestPathOfParametersIsAMapOfValues(t *testing.T) {
+	snapshot := secret.NewSnapshot(time.Time{}, map[string]secret.Version{"flags": {Below: map[string]secret.Version{
+		"a/b": {Value: secret.Text("on")}, "port": {Value: secret.Text("0080")}, "db": {Value: secret.Text(`{"user": "me", "port": 3306}`)},
+	}}})
+	for text, want := range map[string]string{
+		`{{ index .flags "a/b" }} {{ .flags.port }}`:            "on 0080",
+		`{{ .flags.db.user }}:{{ .flags.db.port }}`:             "me:3306",
+		`{{ range $name := keys .flags }}{{ $name }},{{ end }}`: "a/b,db,port,",
+		`{{ index .flags "nosuch" }}`:                           `t:1:4: index: field nosuch does not exist in flags; it has: a/b, db, port`,
+	} {
+		parsed, err := Parse("t", text, []string{"flags"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := parsed.Execute(snapshot)
+		got := string(out.Reveal())
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -53,10 +53,14 @@ func (r Ref) String() string {
 // Version is one version of one secret, as one read returned it.
 type Version struct {
 	Ref     Ref
-	ID      string    // VersionId
-	ARN     string    // the secret's full ARN
+	ID      string    // VersionId; the number of a parameter; of a path a digest of the names and numbers below it
+	ARN     string    // the secret's full ARN; empty for a path
 	Region  string    // the region that answered
-	Created time.Time // when AWS says the version was made; zero when it does not say
+	Created time.Time // when AWS says the version was made, of a path its newest parameter; zero when it does not say
 	Value   Value
 	Binary  bool // the value is bytes (SecretBinary), not text
+
+	// Below holds, in place of Value, a path's parameters by their names below
+	// the path. It is not to be changed.
+	Below map[string]Version
 }

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -46,16 +48,35 @@ func (e *Error) Error() string {
 // Unwrap returns what the error came from.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Temporary reports whether the service or the way to it has failed, or it
+// wants fewer calls: the same read may succeed soon.
+func (e *Error) Temporary() bool {
+	c := classify(e)
+	return c == server || c == throttled
+}
+
+// Denied reports whether the role may not read the reference.
+func (e *Error) Denied() bool { return classify(e) == denied }
+
 func (e *Error) remedy() string {
+	kind := e.Ref.Kind.String()
 	switch {
-	case e.Code == "ResourceNotFoundException":
+	case e.Code == "ResourceNotFoundException" && e.Ref.Stage != "":
 		return "check the name, the region of the role, and that the version has a value under " + e.Ref.Stage
-	case strings.HasPrefix(e.Code, "AccessDenied") && strings.Contains(e.Message, "KMS"):
-		return "allow kms:Decrypt on the secret's key to the role"
-	case strings.HasPrefix(e.Code, "AccessDenied"):
+	case e.Code == "ResourceNotFoundException", e.Code == "ParameterNotFound":
+		return "check the name, the version and the region of the role"
+	case strings.HasPrefix(e.Code, "AccessDenied") && strings.Contains(strings.ToLower(e.Message), "kms"):
+		return "allow kms:Decrypt on the " + kind + "'s key to the role"
+	case strings.HasPrefix(e.Code, "AccessDenied") && e.Ref.Kind == secret.SecretsManager:
 		return "allow secretsmanager:GetSecretValue on this secret to the role"
+	case strings.HasPrefix(e.Code, "AccessDenied"):
+		return "allow ssm:" + e.Operation + " on it to the role"
 	case e.Code == "InvalidRequestException" && strings.Contains(e.Message, "deletion"):
 		return "restore the secret, or take it out of the configuration"
+	case e.Code == "LimitExceededException":
+		return "it is a quota of the account: raise it; it is not asked for again soon"
+	case e.cause != nil && classify(e.cause) == throttled:
+		return "fewer calls are made for now; if it lasts, see docs/scale.md"
 	}
 	return ""
 }
@@ -68,10 +89,14 @@ type sessionError struct{ error }
 func (e sessionError) Unwrap() error { return e.error }
 
 // explain turns err into an *Error about ref, without the URL that Go's
-// transport errors carry. An error of the session stays what it is.
+// transport errors carry. An error of the session stays what it is, as does an
+// *Error.
 func explain(ref secret.Ref, operation string, err error) error {
 	if session, ok := errors.AsType[sessionError](err); ok {
 		return session
+	}
+	if told, ok := errors.AsType[*Error](err); ok {
+		return told
 	}
 	e := &Error{Ref: ref, Operation: operation, Message: err.Error(), cause: err}
 	var api smithy.APIError
@@ -84,13 +109,20 @@ func explain(ref secret.Ref, operation string, err error) error {
 		}
 	case is[*smithy.DeserializationError](err):
 		// Its own text quotes the answer.
-		e.Message = operation + ": the answer is not Secrets Manager's JSON; look for a proxy or a captive portal in between"
+		e.Message = operation + ": the answer is not " + service(ref) + "'s JSON; look for a proxy or a captive portal in between"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Message = operation + ": no answer in time"
 	case errors.As(err, &transport):
 		e.Message = operation + ": " + transport.Err.Error()
 	}
 	return e
+}
+
+func service(ref secret.Ref) string {
+	if ref.Kind == secret.SecretsManager {
+		return "Secrets Manager"
+	}
+	return "Parameter Store"
 }
 
 func is[T error](err error) bool {
@@ -102,18 +134,35 @@ func is[T error](err error) bool {
 type class uint8
 
 const (
-	other     class = iota // the caller's back-off is all there is to do
+	other     class = iota // the back-off is all there is to do
 	refused                // the session is expired or unknown: get another
 	misdated               // the clock is off; the refusal showed by how much
 	denied                 // the role may not do this
+	gone                   // what was asked for is not there, or is asked for wrongly
 	throttled              // too many calls: slow down
+	server                 // the service or the way to it has failed
+	quota                  // the account has a limit that waiting does not lift
 )
 
-// classify sorts by code first. A nil error is other.
+// patience returns how long to wait before trying again what failed this way.
+// What a person must mend is not asked for every second; what mends itself is.
+func (c class) patience() refresher.Backoff {
+	switch c {
+	case denied, gone:
+		return refresher.Backoff{First: 30 * time.Second, Limit: time.Minute}
+	case quota:
+		return refresher.Backoff{First: 5 * time.Minute, Limit: time.Hour}
+	default:
+		return refresher.Backoff{}
+	}
+}
+
+// classify sorts by code first. A nil error, and one that the caller made by
+// calling off, is other.
 func classify(err error) class {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		return other
+		return unanswered(err)
 	}
 	switch api.ErrorCode() {
 	case "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId",
@@ -128,12 +177,33 @@ func classify(err error) class {
 		return refused
 	case "AccessDenied", "AccessDeniedException":
 		return denied
+	case "ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound", "DecryptionFailure",
+		"InvalidParameterException", "InvalidRequestException", "ValidationException", "InvalidKeyId":
+		return gone
+	case "LimitExceededException":
+		return quota
 	case "ThrottlingException", "Throttling", "ThrottledException", "RequestThrottled", "RequestThrottledException",
 		"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "ProvisionedThroughputExceededException":
 		return throttled
 	}
-	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && response.HTTPStatusCode() == http.StatusTooManyRequests {
+	response, answered := errors.AsType[*awshttp.ResponseError](err)
+	switch {
+	case answered && response.HTTPStatusCode() == http.StatusTooManyRequests:
 		return throttled
+	case answered && response.HTTPStatusCode() >= http.StatusInternalServerError, api.ErrorCode() == "RequestTimeout":
+		return server
 	}
 	return other
+}
+
+// unanswered sorts an error that is not AWS's.
+func unanswered(err error) class {
+	told, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && told.Code != "":
+		return classify(&smithy.GenericAPIError{Code: told.Code, Message: told.Message}) // from inside an answer
+	case err == nil, errors.Is(err, context.Canceled), is[sessionError](err), ok && told.cause == nil:
+		return other
+	}
+	return server
 }

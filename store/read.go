@@ -14,12 +14,6 @@ import (
 	"outrider/secret"
 )
 
-// fresh is what a caller has announced and must carry out.
-type fresh struct {
-	batch  []*read // twenty a call
-	single []*read
-}
-
 // carryOut ends every read in f, several at a time.
 func (s *Store) carryOut(ctx context.Context, f fresh) {
 	var calls sync.WaitGroup
@@ -29,71 +23,108 @@ func (s *Store) carryOut(ctx context.Context, f fresh) {
 	for _, r := range f.single {
 		calls.Go(func() { s.readOne(ctx, r) })
 	}
+	for _, names := range inTens(f.parameters) {
+		calls.Go(func() { s.readParameters(ctx, names) })
+	}
+	for _, r := range f.paths {
+		calls.Go(func() { s.readPath(ctx, r) })
+	}
 	calls.Wait()
+}
+
+// callOf returns how an entry's calls are made. Secrets that hang leave room
+// for the others.
+func (s *Store) callOf(e *entry, operation string) call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := call{operation: operation, gate: s.gateOf(e.ref), opened: e.opened, slots: s.slots, limit: s.timeout}
+	if e.suspect {
+		c.slots = s.few
+	}
+	return c
+}
+
+// to returns the call as it is made to a region.
+func (c call) to(r, own *region) call {
+	if c.gate = &r.gate; r != own {
+		c.opened = -1
+	}
+	return c
 }
 
 // readOne ends one read by GetSecretValue.
 func (s *Store) readOne(ctx context.Context, r *read) {
-	ref := r.version.Ref
-	in := &secretsmanager.GetSecretValueInput{SecretId: aws.String(ref.ID)}
-	if ref.VersionID != "" {
-		in.VersionId = aws.String(ref.VersionID)
-	} else {
-		in.VersionStage = aws.String(ref.Stage)
-	}
-	slots := s.slots
-	if r.suspect {
-		slots = s.few // so that secrets which hang leave room for the others
-	}
-	out, err := call(ctx, s, slots, s.timeout, in, s.client.GetSecretValue)
+	ref, c := r.entry.ref, s.callOf(r.entry, "GetSecretValue")
+	out, p, err := anywhere(ctx, s, func(p *region) (*secretsmanager.GetSecretValueOutput, error) {
+		in := &secretsmanager.GetSecretValueInput{SecretId: aws.String(p.in(ref.ID))}
+		if ref.VersionID != "" {
+			in.VersionId = aws.String(ref.VersionID)
+		} else {
+			in.VersionStage = aws.String(ref.Stage)
+		}
+		return do(ctx, s, c.to(p, s.regions[0]), func(ctx context.Context, as aws.CredentialsProvider) (*secretsmanager.GetSecretValueOutput, error) {
+			return p.manager.get(ctx, in, func(o *secretsmanager.Options) { o.Credentials = as })
+		})
+	})
 	if err != nil {
-		r.end(secret.Version{}, explain(ref, "GetSecretValue", err))
+		s.end(r, secret.Version{}, explain(ref, "GetSecretValue", err))
 		return
 	}
-	r.end(s.version(ref, types.SecretValueEntry{
+	v, err := s.version(ref, p, types.SecretValueEntry{
 		ARN: out.ARN, CreatedDate: out.CreatedDate, VersionId: out.VersionId,
 		SecretBinary: out.SecretBinary, SecretString: out.SecretString,
-	}))
+	})
+	s.end(r, v, err)
 }
 
 // readBatch ends up to twenty reads by BatchGetSecretValue. Those that the
 // answer does not settle, and all where batch is not allowed, are read singly.
 func (s *Store) readBatch(ctx context.Context, batch []*read) {
-	in := &secretsmanager.BatchGetSecretValueInput{}
-	for _, r := range batch {
-		in.SecretIdList = append(in.SecretIdList, r.version.Ref.ID)
-	}
+	const operation = "BatchGetSecretValue"
+	c := s.callOf(batch[0].entry, operation)
 	// One secret that hangs must not hold up nineteen others for long.
-	out, err := call(ctx, s, s.slots, min(s.timeout, batchTimeout), in, s.client.BatchGetSecretValue)
+	c.slots, c.limit = s.slots, min(s.timeout, batchTimeout)
+	out, p, err := anywhere(ctx, s, func(p *region) (*secretsmanager.BatchGetSecretValueOutput, error) {
+		in := &secretsmanager.BatchGetSecretValueInput{}
+		for _, r := range batch {
+			in.SecretIdList = append(in.SecretIdList, p.in(r.entry.ref.ID))
+		}
+		return do(ctx, s, c.to(p, s.regions[0]), func(ctx context.Context, as aws.CredentialsProvider) (*secretsmanager.BatchGetSecretValueOutput, error) {
+			return p.manager.batch(ctx, in, func(o *secretsmanager.Options) { o.Credentials = as })
+		})
+	})
 	switch {
 	case err != nil && classify(err) == denied:
 		s.mu.Lock()
-		s.noBatch = true
+		s.noBatch = time.Now().Add(forgiving)
 		s.mu.Unlock()
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 	case err != nil:
 		for _, r := range batch {
-			r.end(secret.Version{}, explain(r.version.Ref, "BatchGetSecretValue", err))
+			s.end(r, secret.Version{}, explain(r.entry.ref, operation, err))
 		}
 		return
 	default:
-		batch = slices.DeleteFunc(slices.Clone(batch), func(r *read) bool { return s.settle(r, out) })
+		batch = slices.DeleteFunc(slices.Clone(batch), func(r *read) bool { return s.settle(r, p, out) })
 	}
 	s.carryOut(ctx, fresh{single: batch})
 }
 
-// settle ends r with what the batch says of it, if it says anything.
-func (s *Store) settle(r *read, out *secretsmanager.BatchGetSecretValueOutput) bool {
-	ref := r.version.Ref
+// settle ends r with what the batch says of it, if it says anything. What a
+// fallback region refuses, the own one is asked for.
+func (s *Store) settle(r *read, p *region, out *secretsmanager.BatchGetSecretValueOutput) bool {
+	ref := r.entry.ref
+	id := p.in(ref.ID)
 	for _, v := range out.SecretValues {
-		if aws.ToString(v.ARN) == ref.ID || aws.ToString(v.Name) == ref.ID {
-			r.end(s.version(ref, v))
+		if aws.ToString(v.ARN) == id || aws.ToString(v.Name) == id {
+			got, err := s.version(ref, p, v)
+			s.end(r, got, err)
 			return true
 		}
 	}
 	for _, e := range out.Errors {
-		if aws.ToString(e.SecretId) == ref.ID {
-			r.end(secret.Version{}, &Error{
+		if aws.ToString(e.SecretId) == id && p == s.regions[0] {
+			s.end(r, secret.Version{}, &Error{
 				Ref: ref, Operation: "BatchGetSecretValue",
 				Code: aws.ToString(e.ErrorCode), Message: aws.ToString(e.Message),
 			})
@@ -103,10 +134,12 @@ func (s *Store) settle(r *read, out *secretsmanager.BatchGetSecretValueOutput) b
 	return false
 }
 
-func (s *Store) version(ref secret.Ref, v types.SecretValueEntry) (secret.Version, error) {
+// version makes a version of what a region says of a secret. A copy is the same
+// secret: its ARN is that in the own region.
+func (s *Store) version(ref secret.Ref, p *region, v types.SecretValueEntry) (secret.Version, error) {
 	got := secret.Version{
-		Ref: ref, ID: aws.ToString(v.VersionId), ARN: aws.ToString(v.ARN),
-		Region: s.region, Created: aws.ToTime(v.CreatedDate),
+		Ref: ref, ID: aws.ToString(v.VersionId), ARN: inRegion(aws.ToString(v.ARN), s.regions[0].name),
+		Region: p.name, Created: aws.ToTime(v.CreatedDate),
 	}
 	switch {
 	case v.SecretString != nil:
@@ -120,50 +153,4 @@ func (s *Store) version(ref secret.Ref, v types.SecretValueEntry) (secret.Versio
 		return secret.Version{}, &Error{Ref: ref, Operation: "GetSecretValue", Message: "the answer holds no version id"}
 	}
 	return got, nil
-}
-
-func (r *read) end(v secret.Version, err error) {
-	if err == nil {
-		r.version = v
-	}
-	r.err = err
-	close(r.done)
-}
-
-// call makes one call within a time limit and a number of slots. When AWS
-// refuses the credentials it is made once more, with the session that
-// replaces them, or by the clock that the refusal showed.
-func call[In, Out any](ctx context.Context, s *Store, slots chan struct{}, limit time.Duration, in In, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
-	var none Out
-	for second := false; ; second = true {
-		credentials, err := s.sessions.Retrieve(ctx)
-		if err != nil {
-			return none, sessionError{err}
-		}
-		out, err := attempt(ctx, slots, limit, in, credentials, operation)
-		c := classify(err)
-		if second || c != refused && c != misdated {
-			return out, err
-		}
-		if c == refused {
-			s.sessions.Spent(credentials)
-		}
-	}
-}
-
-func attempt[In, Out any](ctx context.Context, slots chan struct{}, limit time.Duration, in In, credentials aws.Credentials, operation func(context.Context, In, ...func(*secretsmanager.Options)) (Out, error)) (Out, error) {
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-		var none Out
-		return none, context.Cause(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return operation(ctx, in, func(o *secretsmanager.Options) {
-		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return credentials, nil
-		})
-	})
 }

@@ -1,4 +1,4 @@
-// Package store reads secrets from Secrets Manager: references in, one snapshot out.
+// Package store reads secrets from Secrets Manager and Parameter Store: references in, one snapshot out, and looks at them again by a plan.
 package store
 
 import (
@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -25,6 +27,8 @@ const (
 	// looks bounds how often a snapshot is taken anew because a version moved
 	// under it.
 	looks = 5
+	// forgiving is after how long what was not allowed is tried again.
+	forgiving = time.Hour
 )
 
 // sessions is whose credentials sign the reads.
@@ -38,40 +42,46 @@ type sessions interface {
 // Options say where and as whom a Store reads.
 type Options struct {
 	Region      string
-	Endpoint    string            // base URL; empty: AWS's own for the region
+	Fallback    []string          // regions to read replicated secrets in while Region is away, in order
+	Account     string            // whose events come in, when they do; empty: everybody's
+	Endpoint    string            // base URL of Secrets Manager; empty: AWS's own for the region
+	SSMEndpoint string            // likewise of Parameter Store
 	Transport   http.RoundTripper // nil: http.DefaultTransport; redirects are not followed
-	FIPS        bool              // the region's FIPS endpoint; not with Endpoint
-	DualStack   bool              // the region's IPv4 and IPv6 endpoint; not with Endpoint
+	FIPS        bool              // the region's FIPS endpoints; not with endpoints of one's own
+	DualStack   bool              // the region's IPv4 and IPv6 endpoints; likewise
 	Sessions    sessions
-	Timeout     time.Duration // of one call; 0: 10 s
-	Concurrency int           // calls under way at once; 0: 8
+	Timeout     time.Duration  // of one call; 0: 10 s
+	Concurrency int            // calls under way at once; 0: 8
+	Roll        func() float64 // random numbers in [0, 1); nil: math/rand
+	// Ended is called after a read or look has ended. News is that it found
+	// another version, or failed or succeeded otherwise than the one before; the
+	// first one has no news. It must not block; nil: nobody is told.
+	Ended func(ref secret.Ref, news bool)
 }
 
 // Store reads the secrets of one role. A secret that several apps want at the
 // same time is read once. It is safe for concurrent use.
 type Store struct {
-	client   *secretsmanager.Client
-	sessions sessions
-	region   string
-	timeout  time.Duration
-	slots    chan struct{}
-	few      chan struct{} // slots for secrets whose last read did not end in time
+	regions       []*region // the own region first
+	account       string
+	parameters    parameterStore
+	parameterGate gate
+	sessions      sessions
+	timeout       time.Duration
+	slots         chan struct{}
+	few           chan struct{} // slots for secrets whose last read did not end in time
+	roll          func() float64
+	ended         func(secret.Ref, bool)
 
 	mu      sync.Mutex
-	reads   map[secret.Ref]*read
-	noBatch bool // BatchGetSecretValue is not allowed to this role
+	entries map[secret.Ref]*entry
+	ticks   uint64                       // how many things have begun or ended: their order, which no clock gives
+	buckets map[string]*refresher.Bucket // by operation
+	noBatch time.Time                    // until then BatchGetSecretValue is not allowed to this role
+	plan    plan
 }
 
-// read is one reading of one reference, under way until done is closed.
-type read struct {
-	began   time.Time
-	done    chan struct{}
-	version secret.Version // set before done is closed, like err
-	err     error
-	suspect bool // the read before it did not end in time
-}
-
-// New returns a Store that has read nothing yet.
+// New returns a Store that has read nothing yet and plans no looks.
 func New(o Options) *Store {
 	timeout, slots := o.Timeout, o.Concurrency
 	if timeout <= 0 {
@@ -80,176 +90,169 @@ func New(o Options) *Store {
 	if slots <= 0 {
 		slots = 8
 	}
-	options := secretsmanager.Options{
-		Region:      o.Region,
-		Credentials: o.Sessions,
-		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: stay},
-		Retryer:     aws.NopRetryer{}, // the loop that called backs off
+	s := &Store{
+		account:    o.Account,
+		parameters: newParameterStore(o),
+		sessions:   o.Sessions,
+		timeout:    timeout,
+		slots:      make(chan struct{}, slots),
+		few:        make(chan struct{}, 2),
+		roll:       o.Roll,
+		ended:      o.Ended,
+		entries:    map[secret.Ref]*entry{},
+		buckets:    map[string]*refresher.Bucket{},
 	}
-	if o.FIPS {
-		options.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+	if s.roll == nil {
+		s.roll = rand.Float64
 	}
-	if o.DualStack {
-		options.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+	if s.ended == nil {
+		s.ended = func(secret.Ref, bool) {}
 	}
-	if o.Endpoint != "" {
-		options.BaseEndpoint = aws.String(o.Endpoint)
+	for _, name := range append([]string{o.Region}, o.Fallback...) {
+		s.regions = append(s.regions, newRegion(name, o))
 	}
-	return &Store{
-		client:   secretsmanager.New(options),
-		sessions: o.Sessions,
-		region:   o.Region,
-		timeout:  timeout,
-		slots:    make(chan struct{}, slots),
-		few:      make(chan struct{}, 2),
-		reads:    map[secret.Ref]*read{},
-	}
+	return s
 }
 
 // stay keeps a signed request from going where a captive portal sends it.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Get returns one snapshot of the references, by the names that templates
-// use, no value of it read before asOf. With more than one reference the
-// versions are looked at again after the last read, unless nothing moved
-// since last, and the snapshot is taken anew if one did. It blocks until all
-// reads have ended; an error joins one *Error for each reference that could
-// not be read, or is the session's.
+// use, no value of it last seen to be current before asOf. What has failed
+// since asOf is not read again before its time: its error stands. With more
+// than one reference the versions are looked at again after the last read,
+// unless nothing moved since last, and the snapshot is taken anew if one did. It
+// blocks until all reads have ended; an error joins one *Error for each
+// reference that could not be read, or is the session's.
 func (s *Store) Get(ctx context.Context, refs map[string]secret.Ref, asOf time.Time, last secret.Snapshot) (secret.Snapshot, error) {
-	shot, err := s.take(ctx, refs, asOf, false)
-	if err != nil {
-		return secret.Snapshot{}, err
-	}
-	if len(refs) < 2 || shot.SameVersions(last) {
-		return shot, nil
-	}
-	for range looks {
-		again, err := s.take(ctx, refs, time.Now(), true)
-		if err != nil {
+	unique, since := slices.Collect(maps.Values(refs)), uint64(0)
+	for range 1 + looks {
+		if err := s.take(ctx, unique, asOf, since); err != nil {
 			return secret.Snapshot{}, err
 		}
-		if again.SameVersions(shot) {
-			return again, nil
+		var shot secret.Snapshot
+		var err error
+		if shot, since, err = s.snapshot(refs); err != nil || since == 0 || shot.SameVersions(last) {
+			return shot, err
 		}
-		shot = again
 	}
 	return secret.Snapshot{}, fmt.Errorf("secrets %v: a version moved during each of %d looks", slices.Sorted(maps.Keys(refs)), looks)
 }
 
 // Begin announces a read of all these references as of now, but for those
 // whose last read is still under way, and returns the function that carries it
-// out, blocking until it has ended; it reports whether AWS throttled. A Get
-// that comes between waits for the announced reads instead of making its own:
-// this is how the apps of a role share a cold start in batches, and every poll.
-func (s *Store) Begin(refs []secret.Ref) func(context.Context) (throttled bool) {
+// out, blocking until it has ended. A Get that comes between waits for the
+// announced reads instead of making its own: this is how the apps of a role
+// share a cold start in batches.
+func (s *Store) Begin(refs []secret.Ref) func(context.Context) {
 	fresh := s.announce(refs, time.Now(), terms{retry: true})
-	return func(ctx context.Context) bool {
-		s.carryOut(ctx, fresh)
-		return slices.ContainsFunc(slices.Concat(fresh.batch, fresh.single), func(r *read) bool {
-			return classify(r.err) == throttled
-		})
-	}
+	return func(ctx context.Context) { s.carryOut(ctx, fresh) }
 }
 
-// Keep forgets what was read of references other than these.
-func (s *Store) Keep(refs []secret.Ref) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.reads, func(ref secret.Ref, _ *read) bool { return !slices.Contains(refs, ref) })
-}
-
-// take reads every reference no earlier than asOf, sharing what was or is
+// take reads every reference no earlier than asOf and since, sharing what was or is
 // being read since then. A read that began earlier and is still under way is
 // waited for first: of one reference only one read is under way at a time, so
 // that one which hangs does not pile up.
-func (s *Store) take(ctx context.Context, refs map[string]secret.Ref, asOf time.Time, again bool) (secret.Snapshot, error) {
-	unique := slices.Collect(maps.Values(refs))
-	ended := map[secret.Ref]*read{}
+func (s *Store) take(ctx context.Context, refs []secret.Ref, asOf time.Time, since uint64) error {
 	for _, retry := range []bool{true, false} {
-		s.carryOut(ctx, s.announce(unique, asOf, terms{again: again, retry: retry}))
-		for _, ref := range unique {
-			// Held on to: by the time that it is looked at, somebody else
-			// may have begun another one, which has no outcome yet.
-			r := s.current(ref)
+		s.carryOut(ctx, s.announce(refs, asOf, terms{since, retry}))
+		for _, ref := range refs {
 			select {
-			case <-r.done:
-				ended[ref] = r
+			case <-s.underWay(ref):
 			case <-ctx.Done():
-				return secret.Snapshot{}, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
 		}
 	}
+	return nil
+}
+
+// snapshot returns what the last reads and looks that have ended have found.
+// When no moment is known at which all were so, since is the one after which
+// each must be looked at: all had been found so by then. What has been looked
+// at since is not asked for again because another was throttled.
+func (s *Store) snapshot(refs map[string]secret.Ref) (shot secret.Snapshot, since uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	versions := make(map[string]secret.Version, len(refs))
-	taken := time.Time{}
+	taken, still := time.Time{}, uint64(math.MaxUint64)
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(refs)) {
-		r := ended[refs[name]]
-		if r.err != nil {
+		e := s.entry(refs[name])
+		if e.err != nil {
 			// Without a session every reference fails for the one reason.
-			if !slices.Contains(errs, r.err) {
-				errs = append(errs, r.err)
+			if !slices.Contains(errs, e.err) {
+				errs = append(errs, e.err)
 			}
 			continue
 		}
-		versions[name] = r.version
-		if taken.IsZero() || r.began.Before(taken) {
-			taken = r.began
+		versions[name], since, still = e.held, max(since, e.found), min(still, e.still)
+		if taken.IsZero() || e.seen.Before(taken) {
+			taken = e.seen
 		}
 	}
 	if len(errs) > 0 {
-		return secret.Snapshot{}, errors.Join(errs...)
+		return secret.Snapshot{}, 0, errors.Join(errs...)
 	}
-	return secret.NewSnapshot(taken, versions), nil
+	if len(versions) < 2 || still > since {
+		since = 0
+	}
+	return secret.NewSnapshot(taken, versions), since, nil
+}
+
+// tick counts on. The caller holds the lock.
+func (s *Store) tick() uint64 {
+	s.ticks++
+	return s.ticks
 }
 
 // terms are what announce goes by.
 type terms struct {
-	again bool // it is the second look at a whole snapshot
-	retry bool // what has failed is read again
+	since uint64 // the tick since which all must have been looked at, when it is the second look at a whole snapshot
+	retry bool   // what has failed is read again
 }
 
-// announce registers a read of each reference whose last one has ended, and
-// failed or began before asOf, and returns those. What was never read, and a
-// second look at a whole snapshot, goes in batches; a poll does not, since an
-// account may make only a hundred batch calls a second.
+// announce registers a read of each reference that is due for one, and returns
+// those. What was never read, and a second look at a whole snapshot, goes in
+// batches; the rest does not, since an account may make only a hundred batch
+// calls a second.
 func (s *Store) announce(refs []secret.Ref, asOf time.Time, t terms) fresh {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	var f fresh
 	for _, ref := range refs {
-		old := s.reads[ref]
-		if old != nil && !old.due(asOf, t.retry) {
+		e := s.entry(ref)
+		if e.busy() || !e.wanted(asOf, t.since, t.retry && !s.gateOf(ref).breaker.Open(now), now) {
 			continue
 		}
-		r := &read{began: time.Now(), done: make(chan struct{})}
-		r.version.Ref = ref
-		r.suspect = old != nil && errors.Is(old.err, context.DeadlineExceeded)
-		s.reads[ref] = r
-		if (old == nil || t.again) && !s.noBatch && ref.VersionID == "" && ref.Stage == secret.Current {
-			f.batch = append(f.batch, r)
-		} else {
-			f.single = append(f.single, r)
-		}
+		batch := e.batchable() && (t.since > 0 || !e.known || e.held.ID == "" && is[sessionError](e.err)) && !now.Before(s.noBatch)
+		f.add(s.begin(e, now), batch)
 	}
-	if len(f.batch) == 1 {
-		f.single, f.batch = append(f.single, f.batch...), nil
-	}
+	f.settle()
 	return f
 }
 
-// due reports whether the reference is to be read again: not while this read
-// is under way, and after a failure only if that is to be retried.
-func (r *read) due(asOf time.Time, retry bool) bool {
-	select {
-	case <-r.done:
-		return r.err != nil && retry || r.err == nil && r.began.Before(asOf)
-	default:
-		return false
+// entry returns what is known of a reference.
+func (s *Store) entry(ref secret.Ref) *entry {
+	if s.entries[ref] == nil {
+		s.entries[ref] = &entry{ref: ref}
 	}
+	return s.entries[ref]
 }
 
-func (s *Store) current(ref secret.Ref) *read {
+// underWay returns the channel that is closed when the read of a reference
+// under way has ended, or that of the last one.
+func (s *Store) underWay(ref secret.Ref) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reads[ref]
+	return s.entry(ref).read.done
+}
+
+// gateOf returns the gate of the service that keeps what ref names.
+func (s *Store) gateOf(ref secret.Ref) *gate {
+	if ref.Kind != secret.SecretsManager {
+		return &s.parameterGate
+	}
+	return &s.regions[0].gate
 }

@@ -53,11 +53,20 @@ func (c Command) Verify(ctx context.Context, t Trial) Result {
 
 // document returns the values as JSON.
 func document(s secret.Snapshot) ([]byte, error) {
-	values := map[string]any{}
+	versions := map[string]secret.Version{}
 	for _, name := range s.Names() {
-		version, _ := s.Get(name)
+		versions[name], _ = s.Get(name)
+	}
+	return json.Marshal(documents(versions))
+}
+
+func documents(versions map[string]secret.Version) map[string]any {
+	values := make(map[string]any, len(versions))
+	for name, version := range versions {
 		value := version.Value.Reveal()
 		switch {
+		case version.Below != nil: // a path of parameters
+			values[name] = documents(version.Below)
 		case version.Binary:
 			values[name] = value
 		case bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) && json.Valid(value):
@@ -66,5 +75,5 @@ func document(s secret.Snapshot) ([]byte, error) {
 			values[name] = string(value)
 		}
 	}
-	return json.Marshal(values)
+	return values
 }

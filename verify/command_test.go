@@ -58,6 +58,7 @@ func TestCommandReadsTheValuesAsJSON(t *testing.T) {
 		"brace": {Value: secret.Text("{not json")},
 		"list":  {Value: secret.Text("[1]")},
 		"blob":  {Value: secret.NewValue([]byte{0, 255, '{', '}'}), Binary: true},
+		"path":  {Below: map[string]secret.Version{"a/b": {Value: secret.Text("on")}, "c": {Value: secret.Text(`{"d":1}`)}}},
 	})
 	check := Command{Argv: []string{script(t, `{ cat; echo; echo "$OUTRIDER_APP $OUTRIDER_GENERATION $# $1"; env | grep -c canary; } >`+out), "argument"}}
 	t.Setenv("CANARY", "canary")
@@ -69,7 +70,7 @@ func TestCommandReadsTheValuesAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"blob":"AP97fQ==","brace":"{not json","db":{"password":"a\"b\\c$é\u0000","port":3306,"big":12345678901234567890},` +
-		`"list":"[1]","smtp":"plain 'text'\n"}` + "\nbilling 7 1 argument\n0\n"
+		`"list":"[1]","path":{"a/b":"on","c":{"d":1}},"smtp":"plain 'text'\n"}` + "\nbilling 7 1 argument\n0\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -1,0 +1,117 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+)
+
+// Error says why a queue could not be read.
+type Error struct {
+	URL       string // of the queue
+	Operation string // the API operation that was refused
+	Code      string // AWS's code; empty when no answer came
+	Message   string // AWS's message, or what happened on the way
+	RequestID string // empty when no answer came
+
+	cause error
+}
+
+// Error names the queue, AWS's code, message and request id, and the remedy
+// where there is one.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "queue %s: %s: ", e.URL, e.Operation)
+	if e.Code != "" {
+		b.WriteString(e.Code + ": ")
+	}
+	b.WriteString(e.Message)
+	if e.RequestID != "" {
+		b.WriteString(" (request id " + e.RequestID + ")")
+	}
+	if remedy := e.remedy(); remedy != "" {
+		b.WriteString("; " + remedy)
+	}
+	return b.String()
+}
+
+// Unwrap returns what the error came from.
+func (e *Error) Unwrap() error { return e.cause }
+
+func (e *Error) remedy() string {
+	switch {
+	case strings.HasSuffix(e.Code, "NonExistentQueue"), e.Code == "QueueDoesNotExist":
+		return "check watch.queue: the region, the account and the name in it"
+	case strings.HasPrefix(strings.ToUpper(e.Code), "KMS"), strings.HasPrefix(e.Code, "AccessDenied") && strings.Contains(e.Message, "kms:"):
+		return "allow kms:Decrypt on the queue's key to the role"
+	case strings.HasPrefix(e.Code, "AccessDenied"):
+		return "allow sqs:ReceiveMessage and sqs:DeleteMessage on this queue to the role"
+	case e.Code == "InvalidAddress", strings.Contains(e.Message, "valid region"):
+		return "the queue must be asked in its own region; check watch.queue and roles.NAME.endpoints.sqs"
+	case e.Code == "OverLimit":
+		return "its messages are received and not deleted; another reader must not share the queue"
+	}
+	return ""
+}
+
+// sessionError is why there are no credentials to read with. It is not about
+// the queue.
+type sessionError struct{ error }
+
+// Unwrap returns the session's own error.
+func (e sessionError) Unwrap() error { return e.error }
+
+// explain turns err into an *Error, without the URL that Go's transport errors
+// carry. An error of the session stays what it is.
+func (q *Queue) explain(operation string, err error) error {
+	if session, ok := errors.AsType[sessionError](err); ok {
+		return session
+	}
+	e := &Error{URL: q.url, Operation: operation, Message: err.Error(), cause: err}
+	var api smithy.APIError
+	var transport *url.Error
+	switch {
+	case errors.As(err, &api):
+		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
+		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+			e.RequestID = response.ServiceRequestID()
+		}
+	case is[*smithy.DeserializationError](err):
+		e.Message = "the answer is not SQS's JSON; look for a proxy or a captive portal in between"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Message = "no answer in time"
+	case errors.As(err, &transport):
+		e.Message = transport.Err.Error()
+	}
+	return e
+}
+
+func is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
+// refusal reports whether a call was refused because its session is expired or
+// unknown, or because the clock that dated it is off.
+func refusal(err error) (spent, misdated bool) {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false, false
+	}
+	switch api.ErrorCode() {
+	case "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId",
+		"MissingAuthenticationToken", "MissingAuthenticationTokenException":
+		return true, false
+	case "RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture":
+		return false, true
+	case "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException", "InvalidSecurity":
+		misdated = strings.Contains(api.ErrorMessage(), "xpired") || strings.Contains(api.ErrorMessage(), "not yet current")
+		return !misdated && !strings.Contains(api.ErrorMessage(), "valid region"), misdated
+	}
+	return false, false
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"time"
+
+	"outrider/secret"
+)
+
+// Rung is how changes of a reference are noticed.
+type Rung string
+
+// The rungs: an event tells of it; DescribeSecret shows it; only the value
+// shows it.
+const (
+	Push     Rung = "push"
+	Describe Rung = "describe"
+	Value    Rung = "get"
+)
+
+// Standing is how a reference is looked after.
+type Standing struct {
+	Rung   Rung
+	Next   time.Time // the next planned look, with Push one that is to find what was missed; zero: none
+	Region string    // that answered last; empty: none has
+}
+
+// Standing returns how a reference is looked after.
+func (s *Store) Standing(ref secret.Ref) Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entry(ref)
+	standing := Standing{Rung: Describe, Next: s.at(e), Region: e.held.Region}
+	switch {
+	case s.swept(e):
+		standing.Rung, standing.Next = Push, e.seen.Add(s.plan.pass)
+		if standing.Next.Before(s.plan.sweep) {
+			standing.Next = s.plan.sweep
+		}
+	case ref.Kind != secret.SecretsManager || time.Now().Before(e.blind):
+		standing.Rung = Value
+	}
+	return standing
+}
+
+// Seen returns since when all of the references are known to be at the
+// versions of a snapshot; zero when they are not, or it is not known.
+func (s *Store) Seen(refs map[string]secret.Ref, in secret.Snapshot) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldest := time.Time{}
+	for name, ref := range refs {
+		v, _ := in.Get(name)
+		e := s.entries[ref]
+		if e == nil || e.err != nil || e.held.ID != v.ID || e.held.ARN != v.ARN {
+			return time.Time{}
+		}
+		if oldest.IsZero() || e.seen.Before(oldest) {
+			oldest = e.seen
+		}
+	}
+	return oldest
+}
+
+// Failing returns the planned references that could not be read or looked at.
+func (s *Store) Failing() []secret.Ref {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refs []secret.Ref
+	for ref, e := range s.entries {
+		if e.planned && e.err != nil {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
