@@ -25,7 +25,7 @@ type record struct {
 	Outcome    Outcome   `json:"outcome,omitempty"` // told
 	Owed       []string  `json:"owed,omitempty"`    // owed
 	Torn       bool      `json:"torn,omitempty"`    // failed: some files are new already
-	Reason     string    `json:"reason,omitempty"`  // failed, kept
+	Reason     string    `json:"reason,omitempty"`  // failed, kept, withdrawn
 	Standing   *standing `json:"standing,omitempty"`
 }
 
@@ -43,6 +43,7 @@ const (
 	confirmed  kind = "confirmed"  // the application runs on it
 	kept       kind = "kept"       // it does not, and there is no way back
 	retried    kind = "retried"    // what was set aside may be tried again
+	withdrawn  kind = "withdrawn"  // the files are not there any more, or on their way out
 	checkpoint kind = "checkpoint" // the sum of all before it
 )
 

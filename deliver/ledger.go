@@ -103,6 +103,7 @@ type Progress struct {
 	Awaits     bool      // it is not confirmed yet
 	SetAside   string    // why a newer one was rolled back and set aside; empty: none was
 	Torn       string    // why the files are of several generations; empty: they are of one
+	Withdrawn  string    // why Withdraw took the files away, or has still to; empty: it did not
 }
 
 // Progress returns how far the app has come.
@@ -111,7 +112,7 @@ func (l *Ledger) Progress() Progress {
 	defer l.mu.Unlock()
 	s := &l.standing
 	p := Progress{Generation: s.Generation, Committed: s.Committed, Versions: s.Versions,
-		Owed: namesOf(l.owing()), Awaits: s.Awaits, Torn: s.Torn}
+		Owed: namesOf(l.owing()), Awaits: s.Awaits, Torn: s.Torn, Withdrawn: s.Withdrawn}
 	if s.SetAside != nil {
 		p.SetAside = s.SetAside.Reason
 	}
@@ -217,7 +218,7 @@ func (l *Ledger) Retry() bool {
 // Their contents do not matter.
 func (l *Ledger) Stands(files []File) bool {
 	now := l.now()
-	if now.Generation == 0 || now.Pending != nil || now.Torn != "" {
+	if now.Generation == 0 || now.Pending != nil || now.Torn != "" || now.Withdrawn != "" {
 		return false
 	}
 	w := newWalker()

@@ -11,9 +11,6 @@ import (
 	"outrider/secret"
 )
 
-// maxRead bounds what Read takes, in bytes.
-const maxRead = 1 << 20
-
 // Place puts files of outrider's own making where they belong, like a commit
 // without a journal: nobody is told, and what a crash interrupts is done again
 // by the next Place. Name tells its staging folders from others'. It returns
@@ -42,19 +39,20 @@ func Place(name string, files []File) ([]string, error) {
 }
 
 // Read returns what is in a file that is about to be replaced, found as a
-// destination is; the zero Value when there is none. In a folder that others
-// may change, the file must belong to the folder's owner: otherwise a link of
-// theirs to a file of ours would hand them its content.
-func Read(path string, policy Symlink) (secret.Value, error) {
+// destination is; the zero Value when there is none. One of more than limit
+// bytes is refused. In a folder that others may change, the file must belong to
+// the folder's owner: otherwise a link of theirs to a file of ours would hand
+// them its content.
+func Read(path string, policy Symlink, limit int64) (secret.Value, error) {
 	f := File{Destination: path, Symlink: policy}
-	v, err := f.read()
+	v, err := f.read(limit)
 	if err != nil {
 		return secret.Value{}, &FileError{path, err}
 	}
 	return v, nil
 }
 
-func (f File) read() (secret.Value, error) {
+func (f File) read(limit int64) (secret.Value, error) {
 	if err := f.check(); err != nil {
 		return secret.Value{}, err
 	}
@@ -78,10 +76,10 @@ func (f File) read() (secret.Value, error) {
 		return secret.Value{}, errors.New("is not a file: remove it")
 	case at.trust != ours && now.Uid != at.uid:
 		return secret.Value{}, fmt.Errorf("belongs to uid %d, and others than root and outrider may write in %s: chown it to uid %d", now.Uid, at.path, at.uid)
-	case now.Size > maxRead:
-		return secret.Value{}, fmt.Errorf("is larger than %d bytes", maxRead)
+	case now.Size > limit:
+		return secret.Value{}, fmt.Errorf("is larger than %d bytes", limit)
 	}
-	content, err := io.ReadAll(io.LimitReader(file, maxRead+1))
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return secret.Value{}, err
 	}

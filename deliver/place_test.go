@@ -30,20 +30,23 @@ func TestReadTakesOnlyWhatNobodyCanHavePlanted(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := Read(plain, Follow); err != nil || !v.Equal(secret.Text("x")) {
+	if v, err := Read(plain, Follow, 4); err != nil || !v.Equal(secret.Text("x")) {
 		t.Errorf("a plain file: %v", err)
 	}
-	if v, err := Read(filepath.Join(dir, "nosuch"), Follow); err != nil || v.Len() != 0 {
+	if v, err := Read(filepath.Join(dir, "nosuch"), Follow, 4); err != nil || v.Len() != 0 {
 		t.Errorf("no file: %v", err)
 	}
-	if _, err := Read(dir, Follow); err == nil {
+	if _, err := Read(plain, Follow, 0); err == nil || !strings.Contains(err.Error(), "larger than 0 bytes") {
+		t.Errorf("a file over the limit: %v", err)
+	}
+	if _, err := Read(dir, Follow, 4); err == nil {
 		t.Error("a folder was read")
 	}
 	fifo := filepath.Join(dir, "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(fifo, Follow); err == nil {
+	if _, err := Read(fifo, Follow, 4); err == nil {
 		t.Error("a fifo was read")
 	}
 	if os.Geteuid() != 0 {
@@ -63,7 +66,7 @@ func TestReadTakesOnlyWhatNobodyCanHavePlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"planted", "link"} {
-		if _, err := Read(filepath.Join(theirs, name), Follow); err == nil || strings.Contains(err.Error(), "x\n") {
+		if _, err := Read(filepath.Join(theirs, name), Follow, 4); err == nil || strings.Contains(err.Error(), "x\n") {
 			t.Errorf("%s in another user's folder was read: %v", name, err)
 		}
 	}

@@ -41,6 +41,7 @@ type standing struct {
 	Awaits     bool              `json:"awaits,omitempty"`  // the generation is not confirmed yet
 	Undo       undo              `json:"undo,omitzero"`     // how it is rolled back
 	SetAside   *setAside         `json:"set_aside,omitempty"`
+	Withdrawn  string            `json:"withdrawn,omitempty"` // why the files are not there, or on their way out; empty: they are not
 }
 
 // undo leads back to the last generation that was not in doubt.
@@ -104,6 +105,8 @@ func (s *standing) progress(r record) {
 		s.Owed, s.Told = r.Owed, 0
 	case confirmed, kept:
 		s.Awaits, s.Undo = false, undo{}
+	case withdrawn:
+		s.withdraw(r.Reason)
 	}
 }
 
@@ -120,7 +123,7 @@ func (s *standing) commit(at time.Time) {
 	s.Undo = s.undo(i)
 	s.Generation, s.Committed, s.Versions = number, at, i.Versions
 	s.Owed, s.Told = i.Owed, 0
-	s.Pending, s.Torn, s.Awaits = nil, "", i.Confirm
+	s.Pending, s.Torn, s.Awaits, s.Withdrawn = nil, "", i.Confirm, ""
 	digests := maps.Clone(s.Digests)
 	if digests == nil {
 		digests = map[string]string{}

@@ -16,6 +16,7 @@ import (
 // vouches for it (SO_PEERCRED, unix(7)). The zero Caller may do nothing.
 type Caller struct {
 	known bool
+	self  bool // stands for somebody whom the kernel does not know
 	uid   uint32
 	gid   uint32
 }
@@ -23,15 +24,23 @@ type Caller struct {
 // callerKey is the key of a connection's Caller in its context.
 type callerKey struct{}
 
-// withCaller asks the kernel who connected.
+// withCaller notes who connected.
 func withCaller(ctx context.Context, c net.Conn) context.Context {
+	if caller := peer(c); caller.known {
+		return context.WithValue(ctx, callerKey{}, caller)
+	}
+	return ctx
+}
+
+// peer asks the kernel who connected.
+func peer(c net.Conn) Caller {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return ctx
+		return Caller{}
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return ctx
+		return Caller{}
 	}
 	caller := Caller{}
 	_ = raw.Control(func(fd uintptr) {
@@ -39,7 +48,7 @@ func withCaller(ctx context.Context, c net.Conn) context.Context {
 			caller = Caller{known: true, uid: cred.Uid, gid: cred.Gid}
 		}
 	})
-	return context.WithValue(ctx, callerKey{}, caller)
+	return caller
 }
 
 func callerOf(r *http.Request) Caller {
@@ -49,7 +58,15 @@ func callerOf(r *http.Request) Caller {
 
 // Self returns the caller that this process itself would be.
 func Self() Caller {
-	return Caller{known: true, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+	return Caller{known: true, self: true, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+}
+
+// UID returns who the kernel says the caller is, nil when it does not say.
+func (c Caller) UID() *uint32 {
+	if !c.known || c.self {
+		return nil
+	}
+	return &c.uid
 }
 
 // Trusted reports whether the caller is root or runs as this process's user,

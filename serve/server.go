@@ -99,6 +99,10 @@ func (p place) listenTCP(ctx context.Context) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return oneHop(c, address.Addr().Is6())
 	}}
+	return p.bind(ctx, config, address)
+}
+
+func (p place) bind(ctx context.Context, config net.ListenConfig, address netip.AddrPort) (net.Listener, error) {
 	listener, err := config.Listen(ctx, "tcp", address.String())
 	if errors.Is(err, unix.EADDRINUSE) {
 		err = fmt.Errorf("another process listens there; stop that one or change %s", p.key)

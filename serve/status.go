@@ -65,7 +65,10 @@ type Secret struct {
 	ID      string `json:"id"`
 	Version string `json:"version"`
 	Stage   string `json:"stage"`
-	Region  string `json:"region"`
+	Region  string `json:"region"` // that answered last
+	// Rung is how a change is noticed: push, describe or get.
+	Rung string     `json:"rung"`
+	Next *time.Time `json:"next,omitempty"` // the next planned look
 }
 
 // File says how one destination stands.
@@ -76,5 +79,25 @@ type File struct {
 
 // Watch says how changes are noticed.
 type Watch struct {
-	IntervalSeconds float64 `json:"interval_seconds"`
+	IntervalSeconds float64    `json:"interval_seconds"`
+	Rung            string     `json:"rung"` // the best in use: push or describe
+	Next            *time.Time `json:"next,omitempty"`
+	Queue
+}
+
+// QueueState says how a queue stands; empty while it has still to answer.
+type QueueState string
+
+// The states of a queue.
+const (
+	Receiving    QueueState = "receiving"
+	NotReceiving QueueState = "failing" // secrets are looked at as if there were none
+)
+
+// Queue is the queue that says what has changed; zero: none is configured.
+type Queue struct {
+	URL         string     `json:"queue,omitempty"`
+	State       QueueState `json:"state,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	LastMessage *time.Time `json:"last_message,omitempty"` // nil: none came yet
 }

@@ -23,6 +23,20 @@ type Chained struct {
 	DualStack bool
 }
 
+// URL returns the base URL of the endpoint.
+func (c Chained) URL(ctx context.Context) (string, error) {
+	if c.Endpoint != "" {
+		return c.Endpoint, nil
+	}
+	found, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sts.EndpointParameters{
+		Region: aws.String(c.Region), UseFIPS: aws.Bool(c.FIPS), UseDualStack: aws.Bool(c.DualStack),
+	})
+	if err != nil {
+		return "", fmt.Errorf("endpoint of STS in %s: %w", c.Region, err)
+	}
+	return found.URI.String(), nil
+}
+
 // Assume calls AssumeRole with the credentials of an earlier session and
 // returns the one it opens, which lasts no longer than that. It is attempted
 // once and returns after Timeout at the latest. Every error is an *Error.

@@ -73,6 +73,17 @@ func (e *Error) Temporary() bool {
 	return e.Code == "" || e.throttled() || e.Status >= 500
 }
 
+// Denied reports whether AWS does not let this host have the session: the
+// certificate is revoked or not trusted, the role or profile not for it. What
+// is refused for how it was asked (a signature broken on the way, a session
+// that would be too long) is not denied. A certificate that is out of its dates
+// is denied like one that is not trusted.
+func (e *Error) Denied() bool {
+	message := strings.ToLower(e.Message)
+	return e.Status == http.StatusForbidden && strings.HasPrefix(e.Code, "AccessDenied") &&
+		!strings.Contains(message, "invalid signature") && !strings.Contains(message, "maxsessionduration")
+}
+
 func (e *Error) throttled() bool {
 	code := strings.ToLower(e.Code)
 	return e.Status == http.StatusTooManyRequests || strings.Contains(code, "throttl") ||
@@ -113,7 +124,7 @@ func notAWS(x *exchange) string {
 }
 
 func host(role Role) string {
-	u, err := url.Parse(role.endpoint())
+	u, err := url.Parse(role.URL())
 	if err != nil {
 		return role.Region
 	}

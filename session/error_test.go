@@ -197,3 +197,25 @@ func TestARequestThatCannotBeMadeIsAnError(t *testing.T) {
 		})
 	}
 }
+
+func TestDeniedIsWhatSomebodyHasDecided(t *testing.T) {
+	tests := map[string]struct {
+		e    session.Error
+		want bool
+	}{
+		"a revoked certificate":             {session.Error{Status: 403, Code: "AccessDeniedException", Message: "Certificate revoked"}, true},
+		"a certificate that is not trusted": {session.Error{Status: 403, Code: "AccessDeniedException", Message: "Untrusted signing certificate"}, true},
+		"a role that is not for it":         {session.Error{Status: 403, Code: "AccessDeniedException", Message: "Unable to assume role for arn:r"}, true},
+		"a role further on":                 {session.Error{Status: 403, Code: "AccessDenied", Message: "User: x is not authorized"}, true},
+		"a session that is too long":        {session.Error{Status: 403, Code: "AccessDeniedException", Message: "Unable to assume role for arn:r: exceeds its MaxSessionDuration"}, false},
+		"a signature broken on the way":     {session.Error{Status: 403, Code: "AccessDeniedException", Message: "Invalid signature"}, false},
+		"a firewall's page":                 {session.Error{Status: 403, Message: "the answer is text/html"}, false},
+		"throttling":                        {session.Error{Status: 400, Code: "ThrottlingException"}, false},
+		"no answer":                         {session.Error{Err: io.EOF}, false},
+	}
+	for name, test := range tests {
+		if got := test.e.Denied(); got != test.want || got && test.e.Temporary() {
+			t.Errorf("%s: denied %v, want %v; temporary %v", name, got, test.want, test.e.Temporary())
+		}
+	}
+}

@@ -42,7 +42,7 @@ func (x *exchange) client(role Role) *rolesanywhere.Client {
 	return rolesanywhere.New(rolesanywhere.Options{
 		AppID:        "outrider",
 		Region:       role.Region,
-		BaseEndpoint: aws.String(role.endpoint()),
+		BaseEndpoint: aws.String(role.URL()),
 		HTTPClient:   x,
 		Retryer:      aws.NopRetryer{},
 		APIOptions:   []func(*middleware.Stack) error{x.replaceSigning},

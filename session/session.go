@@ -38,9 +38,9 @@ type Session struct {
 	Region          string        // where the session was opened
 }
 
-// endpoint returns the role's base URL. The generated client's own table
-// misses a partition, and would be read together with FIPS settings.
-func (r Role) endpoint() string {
+// URL returns the base URL of the role's endpoint. The generated client's own
+// table misses a partition, and would be read together with FIPS settings.
+func (r Role) URL() string {
 	if r.Endpoint != "" {
 		return r.Endpoint
 	}

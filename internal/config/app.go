@@ -45,18 +45,19 @@ func checkApp(r *reader, v *value, a *App) {
 	refer(r, v, "role", "roles", &a.Role, r.config.Roles)
 	for name, ref := range a.Secrets {
 		if why := misplaced(ref.ID, r.config.Roles[a.Role].Region, "role"); why != "" {
-			r.mistake(v.get("secrets").get(name).get("secret"), why)
+			r.mistake(v.get("secrets").get(name).get(ref.Kind.String()), why)
 		}
 	}
 	for i, f := range a.Files {
-		r.checkSecretName(a, v.get("files").item(i).get("raw"), f.Raw)
+		r.checkOneValue(a, v.get("files").item(i).get("raw"), f.Raw)
 	}
 	for i, t := range a.Verify {
 		if t.MySQL != nil {
-			r.checkSecretName(a, v.get("verify").item(i).get("mysql").get("secret"), t.MySQL.Secret)
+			r.checkOneValue(a, v.get("verify").item(i).get("mysql").get("secret"), t.MySQL.Secret)
 		}
 	}
 	checkTogether(r, v, a)
+	checkDelivered(r, v, a)
 	if a.Layout == "directory" {
 		checkOneFolder(r, v, a)
 	}
@@ -72,6 +73,14 @@ func (r *reader) checkSecretName(a *App, v *value, name string) {
 		return
 	}
 	r.mistake(v, fmt.Sprintf("there is no secret %q%s", name, didYouMean(name, slices.Collect(maps.Keys(a.Secrets)))))
+}
+
+// checkOneValue checks, beyond that, that it is no path of parameters.
+func (r *reader) checkOneValue(a *App, v *value, name string) {
+	r.checkSecretName(a, v, name)
+	if a.Secrets[name].Kind == secret.Parameters {
+		r.mistake(v, fmt.Sprintf("%s is a path of parameters, which has no value of its own; take one with parameter", name))
+	}
 }
 
 func checkTogether(r *reader, v *value, a *App) {
@@ -120,14 +129,29 @@ func checkOneFolder(r *reader, v *value, a *App) {
 
 func checkSecret(r *reader, v *value, ref *secret.Ref) {
 	stage, version := v.get("stage"), v.get("version")
-	r.oneOf(v, "secret", "parameter", "parameters")
-	if version == nil {
+	form := r.oneOf(v, "secret", "parameter", "parameters")
+	r.goesWith(v, form, "stage", "secret")
+	r.goesWith(v, form, "version", "secret")
+	r.goesWith(v, form, "recursive", "parameters")
+	switch form {
+	case "parameter":
+		ref.Kind, ref.Stage = secret.Parameter, ""
+	case "parameters":
+		ref.Kind, ref.Stage = secret.Parameters, ""
+	}
+	if version == nil || ref.Kind != secret.SecretsManager {
 		return
 	}
 	if stage != nil {
 		r.atKey(version, "excludes stage; give one of them")
 	}
 	ref.Stage = ""
+}
+
+func checkSealed(r *reader, v *value, s *Sealed) {
+	if s.Path != "" {
+		r.write(v.get("path"), s.Path)
+	}
 }
 
 func checkVerify(r *reader, v *value, t *Verify) {

@@ -10,7 +10,10 @@ import (
 )
 
 // checkConfig mends what reading cannot: a file without apps.
-func checkConfig(_ *reader, _ *value, c *Config) {
+func checkConfig(r *reader, v *value, c *Config) {
+	if place := v.get("confine"); place != nil {
+		r.confine = place
+	}
 	if c.Apps == nil {
 		c.Apps = make(map[string]App)
 	}

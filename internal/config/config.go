@@ -22,7 +22,9 @@ type Config struct {
 	Watch      Watch
 	Listen     Listen
 	State      string // folder; default /var/lib/outrider
+	Confine    bool   // no file but those that the Config names is within reach of the process
 	Log        Log
+	Audit      Audit
 }
 
 // Identity says where a certificate, its key and its chain are kept: exactly
@@ -106,16 +108,26 @@ type App struct {
 	Secrets     map[string]secret.Ref // by the name that templates use; never empty
 	Together    [][]string            // names of Secrets that rotate as one; two or more each, none in two groups
 	Verify      []Verify
-	Files       []File
-	Layout      string   // files or directory
-	Check       []string // argv, the program absolute when it was a path, the rest as given; empty: none
+	Files       []File                // empty only with Credentials
+	Credentials map[string]Credential // for units, by the credential's name; never with Layout directory
+	Layout      string                // files or directory
+	Check       []string              // argv, the program absolute when it was a path, the rest as given; empty: none
 	Notify      []Notify
 	Confirm     *Confirm      // nil: none
 	Settle      time.Duration // at most LongestWait
 	LongestWait time.Duration // default 30s
 	Splay       time.Duration
 	MaxStale    time.Duration // 0: no limit; default 24h
+	OnDenied    string        // keep or remove
+	Sealed      *Sealed       // nil: no copy is kept
 	Allow       Allow
+}
+
+// Sealed says where an app's last good snapshot is kept for starts without
+// AWS.
+type Sealed struct {
+	Path string // of the copy
+	Key  string // of the file with the age identity that opens it
 }
 
 // Verify is one trial of the secrets before any file is touched: exactly one
@@ -184,6 +196,9 @@ type Notify struct {
 // Watch says how changes are noticed.
 type Watch struct {
 	Interval time.Duration // of the poll, before jitter; 1s or more, default 5m
+	Queue    string        // URL; empty: none
+	Place    QueuePlace    // of Queue
+	Role     string        // with Queue: a key of Config.Roles
 }
 
 // Listen says what is served where. No two listen at one place.
@@ -191,12 +206,14 @@ type Listen struct {
 	Admin       string  // path of a unix socket; default /run/outrider/outrider.sock
 	Credentials Address // with tcp, at least one role has a Token
 	IMDS        IMDS
+	Metrics     Address // tcp; not only loopback
+	Systemd     string  // path of a unix socket; empty: none, and no app has Credentials
 }
 
 // Address is where to listen. The zero Address is nowhere.
 type Address struct {
 	Network string // tcp or unix
-	Address string // host:port, the host a number and loopback; or a path
+	Address string // host:port, the host a number and, where sessions are told, loopback; or a path
 }
 
 // IMDS says where EC2's metadata service is stood in for.
@@ -209,4 +226,16 @@ type IMDS struct {
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // auto, text or json
+}
+
+// Audit says where it is noted what went where.
+type Audit struct {
+	Path string // of the file; empty: nowhere
+}
+
+// Credential is what systemd gets for a unit.
+type Credential struct {
+	Source string   // what errors in Text name
+	Text   string   // a template's
+	Units  []string // units by their whole names; NAME@.service is every instance
 }

@@ -63,7 +63,7 @@ Beside it, ` + "`apps.d/*.yaml`" + ` may hold more apps, such as ` + "`apps.d/bi
 - Two files cannot have one destination, and a destination cannot be a file that outrider reads. With ` + "`layout: directory`" + ` all
   files of an app are in one folder, and nothing else is written into or below it: a symbolic link stands in its place.
 - No secret belongs in these files.
-- What is marked *not built yet* is known, but refused unless it is given its default.
+- What is marked *not built yet* is known, but refused.
 
 ## Identities
 

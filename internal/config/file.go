@@ -56,6 +56,9 @@ func (r *reader) checkDestinations() {
 	}
 	replaced := make(map[string]*value) // by folder, its app
 	for name, app := range r.config.Apps {
+		if app.Sealed != nil {
+			read = append(read, app.Sealed.Key)
+		}
 		for _, verify := range app.Verify {
 			if verify.MySQL != nil {
 				read = append(read, verify.MySQL.CA)

@@ -232,20 +232,10 @@ func named[T, V any](name string, names kind[string], t table[V], doc string, at
 	}
 }
 
-// unbuilt is a key that is known but does nothing yet: only its preset is
-// taken. Without a preset no value is.
-func unbuilt[T any, V comparable](name string, k kind[V], preset, doc string) key[T] {
+// unbuilt is a key that is known but does nothing yet: it is refused.
+func unbuilt[T any](name, takes, doc string) key[T] {
 	return key[T]{
-		row: row{name: name, takes: k.takes, preset: preset, doc: doc, unbuilt: true},
-		read: func(r *reader, v *value, _ *T) {
-			if preset == "" {
-				r.atKey(v, "not built yet")
-				return
-			}
-			standard, _ := k.parse(&source{}, preset)
-			if given, ok := k.read(r, v); ok && given != standard {
-				r.mistake(v, "not built yet; only "+preset+" is")
-			}
-		},
+		row:  row{name: name, takes: takes, doc: doc, unbuilt: true},
+		read: func(r *reader, v *value, _ *T) { r.atKey(v, "not built yet") },
 	}
 }

@@ -51,9 +51,6 @@ func (k kind[V]) read(r *reader, v *value) (V, bool) {
 	return parsed, true
 }
 
-// form is a value that is only described: what takes it is not built.
-func form(takes string) kind[string] { return kind[string]{takes: takes} }
-
 // spelled reports whether text is letters and digits and what extra holds,
 // and not empty.
 func spelled(text, extra string) bool {
@@ -314,4 +311,51 @@ func secretID() kind[string] {
 		}
 		return name.parse(from, text)
 	}}
+}
+
+// parameterID takes the name or ARN of a parameter, and a selector behind it.
+// https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html#sysman-parameter-name-constraints
+func parameterID() kind[string] {
+	whole := arnOf("arn:aws:ssm:REGION:ACCOUNT:parameter/ID")
+	return kind[string]{takes: "name or ARN", parse: func(from *source, text string) (string, error) {
+		name, selector, selected := strings.Cut(text, ":")
+		if strings.HasPrefix(text, "arn:") {
+			at := strings.LastIndex(text, ":parameter/")
+			if at < 0 {
+				return whole.parse(from, text)
+			}
+			name, selector, selected = strings.Cut(text[at+1:], ":")
+			if _, err := whole.parse(from, text[:at+1]+name); err != nil {
+				return "", err
+			}
+			name = strings.TrimPrefix(name, "parameter")
+		}
+		switch {
+		case strings.HasPrefix(name, "/aws/reference/secretsmanager/"):
+			return "", errors.New("this is a secret by way of Parameter Store, which does not show its versions; give it with secret")
+		case !isParameterName(name), selected && (len(selector) > 100 || !spelled(selector, "_.-")):
+			return "", fmt.Errorf("%q is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be", text)
+		}
+		return text, nil
+	}}
+}
+
+// parameterPath takes the path of a hierarchy of parameters.
+func parameterPath() kind[string] {
+	return kind[string]{takes: "path", parse: func(_ *source, text string) (string, error) {
+		if path := strings.TrimSuffix(text, "/"); !strings.HasPrefix(text, "/") || path != "" && !isParameterName(path) {
+			return "", fmt.Errorf("%q is not a path of parameters, such as /prod/billing/", text)
+		}
+		return text, nil
+	}}
+}
+
+// isParameterName reports whether text is a name by itself, or a path with one
+// at its end, of at most fifteen levels above it.
+func isParameterName(text string) bool {
+	parts := strings.Split(strings.TrimPrefix(text, "/"), "/")
+	if !strings.HasPrefix(text, "/") && len(parts) > 1 || len(parts) > 16 || len(text) > 1011 {
+		return false
+	}
+	return !slices.ContainsFunc(parts, func(part string) bool { return !spelled(part, "_.-") })
 }

@@ -32,12 +32,37 @@ func addressOrSocket() kind[Address] {
 	}}
 }
 
+// anywhere takes an address and a port that other machines may reach.
+func anywhere() kind[Address] {
+	return kind[Address]{takes: "address:port", parse: func(_ *source, text string) (Address, error) {
+		a, err := netip.ParseAddrPort(text)
+		if err != nil || a.Port() == 0 {
+			return Address{}, fmt.Errorf("%q is not a number and a port, such as 127.0.0.1:9469", text)
+		}
+		return Address{Network: "tcp", Address: a.String()}, nil
+	}}
+}
+
 func checkListen(r *reader, v *value, l *Listen) {
 	switch {
 	case l.Credentials.Network == "unix" && l.Credentials.Address == l.Admin:
 		r.mistake(v.get("credentials"), "is listen.admin already")
 	case l.Credentials != Address{} && l.Credentials == l.IMDS.Address:
 		r.mistake(v.get("imds").get("address"), "is listen.credentials already")
+	}
+	switch l.Metrics {
+	case Address{}:
+	case l.Credentials:
+		r.mistake(v.get("metrics"), "is listen.credentials already")
+	case l.IMDS.Address:
+		r.mistake(v.get("metrics"), "is listen.imds.address already")
+	}
+	switch l.Systemd {
+	case "":
+	case l.Admin:
+		r.mistake(v.get("systemd"), "is listen.admin already")
+	case l.Credentials.Address:
+		r.mistake(v.get("systemd"), "is listen.credentials already")
 	}
 	if l.Credentials.Network != "tcp" || len(r.config.Roles) == 0 { // without roles there is a mistake already
 		return

@@ -52,6 +52,8 @@ func (r *reader) load(path string) {
 		}
 	}
 	r.checkDestinations()
+	r.checkCredentials()
+	r.checkConfine()
 }
 
 // file reads one file of the configuration. Remedy is said when it is not

@@ -122,7 +122,7 @@ func TestLoadGivesTheWholeConfiguration(t *testing.T) {
 					{Place: main + ":27:9: apps.web.notify[3]", Run: []string{at("bin/tell"), "5", ""}, User: "web", Timeout: 30 * time.Second},
 					{Place: main + ":28:9: apps.web.notify[4]", Run: []string{"tell"}, Timeout: 30 * time.Second},
 				},
-				Layout: "files", LongestWait: 30 * time.Second,
+				Layout: "files", LongestWait: 30 * time.Second, OnDenied: "keep",
 				Allow: Allow{Users: []string{"deploy", "7"}, Groups: []string{"web"}},
 			},
 			"b": {
@@ -130,7 +130,7 @@ func TestLoadGivesTheWholeConfiguration(t *testing.T) {
 				Secrets: map[string]secret.Ref{"x": {ID: "x", Stage: "AWSCURRENT"}},
 				Files: []File{{Place: at("apps.d/b.yaml") + ":1:47: apps.b.files[0]", Source: at("apps.d/b.tmpl"), Text: "b",
 					Destination: at("apps.d/b.conf"), Format: "none", Symlink: "follow"}},
-				Layout: "files", LongestWait: 30 * time.Second, MaxStale: 24 * time.Hour,
+				Layout: "files", LongestWait: 30 * time.Second, MaxStale: 24 * time.Hour, OnDenied: "keep",
 			},
 		},
 		Watch:  Watch{Interval: 5 * time.Minute},
@@ -311,6 +311,8 @@ func TestLoadGivesWhatAnAppAsksOfADelivery(t *testing.T) {
     settle: 1s
     longest_wait: 5s
     splay: 1m
+    on_denied: remove
+    sealed: {path: web.sealed, key: pki/seal.key}
   api:
     secrets: {db: {secret: prod/db}}
     files: [{content: a, destination: a, in_place: true, symlink: refuse}]
@@ -341,6 +343,7 @@ func TestLoadGivesWhatAnAppAsksOfADelivery(t *testing.T) {
 		Layout: "directory", Check: []string{at("bin/app"), "--config", `{{ staged "live/a" }}`},
 		Confirm: &Confirm{Run: []string{"curl", "http://127.0.0.1/"}, Within: 5 * time.Second, User: "web"},
 		Settle:  time.Second, LongestWait: 5 * time.Second, Splay: time.Minute, MaxStale: 24 * time.Hour,
+		OnDenied: "remove", Sealed: &Sealed{Path: at("web.sealed"), Key: at("pki/seal.key")},
 	}
 	for i, line := range []int{20, 21, 24, 25, 26, 27, 28} {
 		want.Verify[i].Place = fmt.Sprintf("%s:%d:9: apps.web.verify[%d]", main, line, i)

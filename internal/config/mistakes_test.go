@@ -108,7 +108,6 @@ func TestMistakesOfAnApp(t *testing.T) {
 				"outrider.yaml:15:48: apps.web.secrets.a.version: excludes stage; give one of them",
 				"outrider.yaml:16:7: apps.web.secrets.b: lacks one of secret, parameter, parameters",
 				"outrider.yaml:17:7: apps.web.secrets.c: has secret and parameter; give one of them",
-				"outrider.yaml:17:28: apps.web.secrets.c.parameter: not built yet",
 				`outrider.yaml:18:19: apps.web.secrets.d.secret: "prod db" is not what may stand here: 1 to 512 letters, digits and /_+=.@-`,
 				`outrider.yaml:19:37: apps.web.secrets.e.version: "12" is not what may stand here: 32 to 64 letters, digits and -`,
 				"outrider.yaml:20:35: apps.web.secrets.f.stage: must have 1 to 256 bytes",
@@ -116,6 +115,26 @@ func TestMistakesOfAnApp(t *testing.T) {
 				`outrider.yaml:22:19: apps.web.secrets.h.secret: "arn:aws:s3:::prod" does not look like arn:aws:secretsmanager:REGION:ACCOUNT:secret:ID`,
 				"outrider.yaml:23:7: apps.web.secrets.db-password: templates use this name: at most 64 letters, digits and _, and no digit first",
 				"outrider.yaml:24:7: apps.web.secrets.a: is there twice; the first is at outrider.yaml:15:7",
+			}},
+		"parameters are spelled right, and go with what they take": {
+			"    secrets:\n" +
+				"      a: {parameter: /prod/db, stage: AWSCURRENT}\n" +
+				"      b: {parameters: prod/db}\n" +
+				"      c: {parameter: prod/db}\n" +
+				"      d: {parameter: /prod/db, recursive: true}\n" +
+				"      e: {parameter: \"/prod/db:\"}\n" +
+				"      f: {parameter: /aws/reference/secretsmanager/prod/db}\n" +
+				"      g: {parameter: arn:aws:ssm:eu-west-1:111122223333:parameter/prod/db}\n" +
+				"      h: {parameters: /prod/flags/}\n" +
+				"    files: [{raw: h, destination: /a}]\n", []string{
+				"outrider.yaml:15:32: apps.web.secrets.a.stage: only goes with secret",
+				`outrider.yaml:16:23: apps.web.secrets.b.parameters: "prod/db" is not a path of parameters, such as /prod/billing/`,
+				`outrider.yaml:17:22: apps.web.secrets.c.parameter: "prod/db" is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be`,
+				"outrider.yaml:18:32: apps.web.secrets.d.recursive: only goes with parameters",
+				`outrider.yaml:19:22: apps.web.secrets.e.parameter: "/prod/db:" is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be`,
+				"outrider.yaml:20:22: apps.web.secrets.f.parameter: this is a secret by way of Parameter Store, which does not show its versions; give it with secret",
+				"outrider.yaml:21:22: apps.web.secrets.g.parameter: is in region eu-west-1, but its role is in eu-west-3",
+				"outrider.yaml:23:19: apps.web.files[0].raw: h is a path of parameters, which has no value of its own; take one with parameter",
 			}},
 		"files exclude what cannot go together": {
 			secrets + "    files:\n" +
@@ -176,10 +195,17 @@ func TestMistakesOfAnApp(t *testing.T) {
 				"outrider.yaml:26:16: apps.web.notify[9].run[0]: after % only i (the instance) or another % may stand",
 				"outrider.yaml:26:34: apps.web.notify[9].timeout: 2h is out of range: 1s to 1h",
 			}},
-		"what is not built is refused, but for its default": {
-			"    secrets: {db: {secret: prod/db, recursive: false}, all: {secret: prod/all, recursive: true}}\n" + files + "    env: {A: b}\n", []string{
-				"outrider.yaml:14:91: apps.web.secrets.all.recursive: not built yet; only false is",
+		"what is not built is refused": {
+			secrets + files + "    env: {A: b}\n", []string{
 				"outrider.yaml:16:5: apps.web.env: not built yet",
+			}},
+		"a sealed copy has a path of its own and another file for its key": {
+			secrets + files + "    sealed: {path: /x, key: /y}\n" +
+				"  api:\n" + secrets + "    files: [{content: x, destination: /y}]\n    sealed: {path: copies/}\n", []string{
+				"outrider.yaml:16:20: apps.web.sealed.path: is written twice; the first is apps.web.files[0].destination at outrider.yaml:15:26",
+				"outrider.yaml:19:39: apps.api.files[0].destination: /y is a file that outrider itself reads",
+				"outrider.yaml:20:5: apps.api.sealed.key: missing",
+				`outrider.yaml:20:20: apps.api.sealed.path: "copies/" is the path of a folder; this is a file's`,
 			}},
 		"words and durations keep to their ranges": {
 			secrets + files + "    layout: folder\n    on_denied: remov\n    settle: 2m\n    longest_wait: 0s\n    splay: 2h\n" +
@@ -364,20 +390,31 @@ func TestMistakesOfAWholeFile(t *testing.T) {
 			[]string{"outrider.yaml:3:1: did not find expected <document start>"}},
 		"a megabyte": {strings.Repeat("#", sizeLimit+1), []string{"outrider.yaml: larger than 1 MiB"}},
 		"wrong values at the top": {"version: 2\nidentities: {}\nroles: 1\napps: []\nwatch: {interval: 500ms, queue: https://x}\n" +
-			"listen: {admin: /run/x, metrics: 127.0.0.1:1}\nstate: \"\"\nlog: {level: warning, format: JSON}\naws: {ca_bundle: /x/}\n", []string{
+			"listen: {admin: /run/x, metrics: localhost:1}\nstate: \"\"\nlog: {level: warning, format: JSON}\naws: {ca_bundle: /x/}\n", []string{
 			`outrider.yaml:1:10: version: unknown value "2"; known here: 1`,
 			"outrider.yaml:2:1: identities: is empty; there must be at least one",
 			"outrider.yaml:3:8: roles: wants a mapping by name; got a number",
 			"outrider.yaml:4:7: apps: wants a mapping by name; got a list",
 			"outrider.yaml:5:19: watch.interval: 500ms is out of range: 1s to 24h",
-			"outrider.yaml:5:26: watch.queue: not built yet",
+			`outrider.yaml:5:33: watch.queue: "https://x" is not a queue's URL, such as https://sqs.eu-west-3.amazonaws.com/111122223333/outrider-web-01`,
 			`outrider.yaml:6:17: listen.admin: "/run/x" is not unix: and the path of a socket`,
-			"outrider.yaml:6:25: listen.metrics: not built yet",
+			`outrider.yaml:6:34: listen.metrics: "localhost:1" is not a number and a port, such as 127.0.0.1:9469`,
 			`outrider.yaml:7:8: state: "" is not a path`,
 			`outrider.yaml:8:14: log.level: unknown value "warning"; did you mean warn?`,
 			`outrider.yaml:8:31: log.format: unknown value "JSON"; known here: auto, json, text`,
 			`outrider.yaml:9:18: aws.ca_bundle: "/x/" is the path of a folder; this is a file's`,
 		}},
+		"a role without a queue": {strings.TrimSuffix(head, "apps:\n") + "watch: {role: billing}\n",
+			[]string{"outrider.yaml:12:9: watch.role: only goes with queue"}},
+		"a queue's role that is not there": {strings.TrimSuffix(head, "apps:\n") +
+			"watch: {role: biling, queue: https://sqs.eu-west-3.amazonaws.com/111122223333/q}\n",
+			[]string{`outrider.yaml:12:15: watch.role: there is no role "biling"; did you mean billing?`}},
+		"a queue in another partition": {strings.TrimSuffix(head, "apps:\n") +
+			"watch: {queue: https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q}\n",
+			[]string{"outrider.yaml:12:16: watch.queue: is in another partition than eu-west-3, the region of role billing"}},
+		"a queue over plain http": {strings.TrimSuffix(head, "apps:\n") +
+			"watch: {queue: http://sqs.eu-west-3.amazonaws.com/111122223333/q}\n",
+			[]string{`outrider.yaml:12:16: watch.queue: "http://sqs.eu-west-3.amazonaws.com/111122223333/q": plain http only goes to loopback; use https`}},
 		"a socket's path that the kernel would cut": {strings.TrimSuffix(head, "apps:\n") + "listen: {admin: unix:/" + strings.Repeat("x", 107) + "}\n",
 			[]string{"outrider.yaml:12:17: listen.admin: a socket's path has at most 107 bytes, /" + strings.Repeat("x", 107) + " has 108"}},
 	} {
@@ -612,6 +649,14 @@ func TestMistakesOfWhatElseARoleCanSay(t *testing.T) {
 			text: "    token: {file: t}\nlisten: {credentials: \"127.0.0.1:80\", imds: {address: \"127.0.0.1:80\"}}\n", want: []string{
 				"outrider.yaml:13:55: listen.imds.address: is listen.credentials already",
 			}},
+		"metrics need an address of their own": {
+			text: "    token: {file: t}\nlisten: {credentials: \"127.0.0.1:80\", metrics: \"127.0.0.1:80\"}\n", want: []string{
+				"outrider.yaml:13:48: listen.metrics: is listen.credentials already",
+			}},
+		"systemd needs a socket of its own": {
+			text: "listen: {admin: unix:/run/o, systemd: unix:/run/o}\n", want: []string{
+				"outrider.yaml:12:39: listen.systemd: is listen.admin already",
+			}},
 		"two cannot listen on one socket": {
 			text: "listen: {credentials: unix:/run/outrider/outrider.sock, imds: {}}\n", want: []string{
 				"outrider.yaml:12:23: listen.credentials: is listen.admin already",
@@ -704,4 +749,19 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestConfineIsRefusedWhereItCannotWork(t *testing.T) {
+	got := mistakes(t, map[string]string{"outrider.yaml": app(secrets + `    files: [{content: x, destination: /run/other/x}, {content: x, destination: /run/outrider/x}]
+    notify: [{run: [/bin/true]}]
+confine: true
+`)}, nil)
+	want := []string{
+		"outrider.yaml:17:10: confine: would confine the commands of apps.web as well: take these out, or confine",
+		"outrider.yaml:17:10: confine: loses /run/other/x when its folder, which may be a unit's RuntimeDirectory, is made anew: " +
+			"put it below /run/outrider, or take confine out",
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("mistakes (-got +want):\n%s", diff)
+	}
 }

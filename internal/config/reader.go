@@ -16,6 +16,7 @@ type reader struct {
 	endpoints    Endpoints // of the environment
 	mistakes     Mistakes
 	entries      map[string]*value // the named ones, by their paths
+	confine      *value            // where that is said; nil: nowhere
 	destinations map[string]*value // where each destination was first given
 	templates    map[string]template
 }

@@ -24,7 +24,11 @@ func configTable() table[Config] {
 		within("listen", listenTable(), "What is served locally.", func(c *Config) *Listen { return &c.Listen }),
 		field("state", folder(), "/var/lib/outrider", "Where outrider keeps its journal; no secret is in it.",
 			func(c *Config) *string { return &c.State }),
+		field("confine", boolean(), "false", "Linux 6.2 takes all files from the sidecar that this configuration does not name (Landlock). "+
+			"Excludes commands, PKCS#11, and destinations in other units' folders below /run; what a reload adds comes within reach by a restart.",
+			func(c *Config) *bool { return &c.Confine }),
 		within("log", logTable(), "What is logged, on stderr.", func(c *Config) *Log { return &c.Log }),
+		within("audit", auditTable(), "Which version of which secret went where, as JSON lines; never a value.", func(c *Config) *Audit { return &c.Audit }),
 	}, check: checkConfig}
 }
 
@@ -137,8 +141,8 @@ func appTable() table[App] {
 			func(a *App) *[][]string { return &a.Together }),
 		items("verify", verifyTable(), "Tries the secrets before any file is touched, in order.",
 			func(a *App) *[]Verify { return &a.Verify }),
-		must(items("files", fileTable(), "What is made from the secrets. All files of an app come from one set of versions.",
-			func(a *App) *[]File { return &a.Files })),
+		items("files", fileTable(), "What is made from the secrets. All files of an app come from one set of versions. Only an app with credentials may have none.",
+			func(a *App) *[]File { return &a.Files }),
 		field("layout", choice("files", "directory"), "files", "directory: the files are replaced at one instant, as a symbolic link takes the place of the one folder that holds them and nothing else.",
 			func(a *App) *string { return &a.Layout }),
 		list("check", argument(), "A command that judges the new files before they take their places. `{{ staged \"PATH\" }}` gives where the new file of a destination stands.",
@@ -153,13 +157,24 @@ func appTable() table[App] {
 		field("splay", duration(0, time.Hour), "0s", "Random wait before notify, for fleets.", func(a *App) *time.Duration { return &a.Splay }),
 		field("max_stale", duration(0, 365*24*time.Hour), "24h", "When the secrets could not be looked at for so long, the app counts as unhealthy; its files stay. 0s: never.",
 			func(a *App) *time.Duration { return &a.MaxStale }),
-		unbuilt[App]("on_denied", choice("keep", "remove"), "keep", "What becomes of the files when access to a secret is taken away."),
+		field("on_denied", choice("keep", "remove"), "keep", "What becomes of the files, and of the sealed copy, when AWS refuses access to a secret, or the session: remove takes them away after a minute of refusals.",
+			func(a *App) *string { return &a.OnDenied }),
 		within("allow", allowTable(), "Who but root may refresh this app or read its status.",
 			func(a *App) *Allow { return &a.Allow }),
-		unbuilt[App]("sealed", form("mapping"), "", "An encrypted copy for starts without AWS."),
-		unbuilt[App]("credentials", form("mapping by name"), "", "What systemd's LoadCredential gets."),
-		unbuilt[App]("env", form("mapping by name"), "", "What a command's environment gets."),
+		maybe("sealed", sealedTable(), "An encrypted copy of the secrets, for starts while AWS or the network is away. It serves for as long as max_stale allows.",
+			func(a *App) **Sealed { return &a.Sealed }),
+		named("credentials", credentialName(), credentialTable(), "What systemd's LoadCredential gets at listen.systemd, by the credential's name.",
+			func(a *App) *map[string]Credential { return &a.Credentials }),
+		unbuilt[App]("env", "mapping by name", "What a command's environment gets."),
 	}, check: checkApp}
+}
+
+func sealedTable() table[Sealed] {
+	return table[Sealed]{keys: []key[Sealed]{
+		must(field("path", path(), "", "Where the copy stands, on a disk that outlives a reboot.", func(s *Sealed) *string { return &s.Path })),
+		must(field("key", hostPath(), "", "A file with an age identity, `AGE-SECRET-KEY-1…`, for root and outrider alone. outrider makes it, with mode 0600, when neither it nor the copy is there.",
+			func(s *Sealed) *string { return &s.Key })),
+	}, check: checkSealed}
 }
 
 func secretTable() table[secret.Ref] {
@@ -169,9 +184,11 @@ func secretTable() table[secret.Ref] {
 			func(r *secret.Ref) *string { return &r.Stage }),
 		field("version", word("version id", 32, 64, "-"), "", "Pins one version.",
 			func(r *secret.Ref) *string { return &r.VersionID }),
-		unbuilt[secret.Ref]("parameter", form("name"), "", "Instead of secret: a parameter in Parameter Store."),
-		unbuilt[secret.Ref]("parameters", form("path"), "", "Instead of secret: all parameters below a path."),
-		unbuilt[secret.Ref]("recursive", boolean(), "false", "With parameters: the whole tree."),
+		field("parameter", parameterID(), "", "Instead of secret: a parameter in Parameter Store; with `:3` a version of it, with `:label` the one that has the label.",
+			func(r *secret.Ref) *string { return &r.ID }),
+		field("parameters", parameterPath(), "", "Instead of secret: all parameters below a path, by their names below it. There must be one.",
+			func(r *secret.Ref) *string { return &r.ID }),
+		field("recursive", boolean(), "false", "With parameters: the whole tree.", func(r *secret.Ref) *bool { return &r.Recursive }),
 	}, check: checkSecret}
 }
 
@@ -260,20 +277,24 @@ func watchTable() table[Watch] {
 	return table[Watch]{keys: []key[Watch]{
 		field("interval", duration(time.Second, 24*time.Hour), "5m", "Between looks at the secrets, give or take a fifth.",
 			func(w *Watch) *time.Duration { return &w.Interval }),
-		unbuilt[Watch]("queue", form("URL"), "", "An SQS queue that says what changed."),
-		unbuilt[Watch]("role", form("name"), "", "Whose session reads the queue."),
-	}}
+		field("queue", queue(), "", "An SQS queue that an EventBridge rule feeds: it says what changed, and no other host reads it.",
+			func(w *Watch) *string { return &w.Queue }),
+		field("role", entryName(), "", "With queue: whose session reads it. With one role it need not be said.",
+			func(w *Watch) *string { return &w.Role }),
+	}, check: checkWatch}
 }
 
 func listenTable() table[Listen] {
 	return table[Listen]{keys: []key[Listen]{
 		field("admin", socket(), "unix:/run/outrider/outrider.sock", "The socket that the other commands talk to.",
 			func(l *Listen) *string { return &l.Admin }),
-		unbuilt[Listen]("metrics", form("address:port"), "", "Metrics and health."),
+		field("metrics", anywhere(), "", "For Prometheus, and health: `/metrics`, `/healthz`, `/readyz`, `/readyz?app=NAME`. An address that others can reach is allowed: no secret is told.",
+			func(l *Listen) *Address { return &l.Metrics }),
 		field("credentials", addressOrSocket(), "", "Sessions for SDKs: the container-credentials protocol, path `/roles/NAME`. On a port a role's token lets in, on a socket its allow.",
 			func(l *Listen) *Address { return &l.Credentials }),
 		within("imds", imdsTable(), "Sessions for what only knows EC2: IMDSv2. Every local process gets them.", func(l *Listen) *IMDS { return &l.IMDS }),
-		unbuilt[Listen]("systemd", form("`unix:PATH`"), "", "For LoadCredential."),
+		field("systemd", socket(), "", "The socket that a unit's `LoadCredential=NAME:PATH` names. Only root may ask there.",
+			func(l *Listen) *string { return &l.Systemd }),
 	}, check: checkListen}
 }
 
@@ -287,6 +308,19 @@ func imdsTable() table[IMDS] {
 func logTable() table[Log] {
 	return table[Log]{keys: []key[Log]{
 		field("level", choice("debug", "info", "warn", "error"), "info", "The least that is logged.", func(l *Log) *string { return &l.Level }),
-		field("format", choice("auto", "text", "json"), "auto", "auto: text on a terminal, else JSON.", func(l *Log) *string { return &l.Format }),
+		field("format", choice("auto", "text", "json"), "auto", "auto: text on a terminal, fields to systemd's journal, else JSON.", func(l *Log) *string { return &l.Format }),
 	}}
+}
+
+func auditTable() table[Audit] {
+	return table[Audit]{keys: []key[Audit]{
+		must(field("path", path(), "", "Made with mode 0600. It is opened for each line, so it may be renamed at any time.", func(a *Audit) *string { return &a.Path })),
+	}, check: checkAudit}
+}
+
+func credentialTable() table[Credential] {
+	return table[Credential]{keys: []key[Credential]{
+		must(field("value", anything("text", 1, sizeLimit), "", "The text of a template.", func(c *Credential) *string { return &c.Text })),
+		must(list("units", unit(), "Which units get it. `NAME@.service` is every instance.", func(c *Credential) *[]string { return &c.Units })),
+	}, check: checkCredential}
 }
