@@ -26,9 +26,13 @@ type Options struct {
 	Version   string             // shown in status
 	Splay     time.Duration      // the first session waits for a random part of it, so that hosts which start together do not ask together
 	Notify    func(state string) // tells the service manager; nil: nobody is told
+	Watchdog  time.Duration      // the service manager is told at least that often that all loops turn; 0: never
+	MachineID string             // the file that names this host; empty: /etc/machine-id
 	// Watch calls changed after files may have changed, until ctx ends; nil:
 	// package watch.
 	Watch func(ctx context.Context, paths []string, changed func()) error
+
+	witness witness
 }
 
 // Agent is one configuration brought to life.
@@ -64,10 +68,10 @@ func New(c *config.Config, o Options) (*Agent, error) {
 			return (&watch.Watch{Paths: paths, Log: o.Log}).Run(ctx, changed)
 		}
 	}
-	a := &Agent{
-		o: o, host: host{client: &session.Client{Transport: o.Transport}},
-		ready: make(chan struct{}), news: make(chan struct{}, 1), next: make(chan *world),
-	}
+	a := &Agent{ready: make(chan struct{}), news: make(chan struct{}, 1), next: make(chan *world)}
+	o.witness = a.newWitness(c, o)
+	o.Transport = o.witness.meter.Transport(o.Transport)
+	a.o, a.host.client, a.host.local.witness = o, &session.Client{Transport: o.Transport}, o.witness
 	w, err := build(c, &a.host, a.o)
 	if err != nil {
 		return nil, err
@@ -93,6 +97,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	if path := w.config.Listen.Admin; path != "" {
 		a.serve(running, group, "admin socket", serve.Admin{Path: path, Agent: a, Log: a.o.Log}, func() {})
+	}
+	if a.o.Watchdog > 0 {
+		group.Go(func() error { return a.watchdog(running) })
 	}
 	group.Go(func() error {
 		<-running.Done()
@@ -141,8 +148,8 @@ func (a *Agent) reload(load func() (*config.Config, error)) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	if old := a.current().config; c.State != old.State || c.Listen != old.Listen || c.Log != old.Log || c.AWS != old.AWS {
-		a.o.Log.Warn("restart needed", "reason", "state, listen, log and aws are taken up only at start")
+	if old := a.current().config; c.State != old.State || c.Listen != old.Listen || c.Log != old.Log || c.AWS != old.AWS || c.Audit != old.Audit || c.Confine != old.Confine {
+		a.o.Log.Warn("restart needed", "reason", "state, listen, log, audit, aws and confine are taken up only at start")
 	}
 	return build(c, &a.host, a.o)
 }
@@ -166,6 +173,7 @@ func (a *Agent) worlds(ctx context.Context, group *errgroup.Group, state *delive
 			n, ok := notifiers[app.standing]
 			if !ok {
 				n = newNotifier(app, a.ready)
+				n.loop.Look = a.host.turns.looking("notifications of app "+app.Name, n.longestNotify, n.loop.Look)
 				notifiers[app.standing] = n
 				group.Go(func() error { return n.run(ctx) })
 			}

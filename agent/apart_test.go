@@ -82,7 +82,7 @@ func TestPollKeepsItsIntervalWhileCallsAreSlow(t *testing.T) {
 		}
 		h.lab.ResetCalls()
 		time.Sleep(100 * time.Second)
-		if got := h.lab.Calls()["secretsmanager.GetSecretValue"] / 50; got < 80 || got > 125 {
+		if got := h.lab.Calls()["secretsmanager.DescribeSecret"] / 50; got < 80 || got > 125 {
 			t.Errorf("%d looks in 100s of an interval of 1s", got)
 		}
 	})

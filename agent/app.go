@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 
+	"outrider/audit"
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/refresher"
@@ -26,13 +28,23 @@ type app struct {
 	role      *role
 	templates []*render.Template // one for each file; nil for a raw one
 	rules     []verify.Rule
-	gate      *gate
-	state     *deliver.State
-	doubt     <-chan struct{} // until it is closed a generation awaits no confirmation; nil: it does
-	loop      refresher.Loop
-	standing  *standing
-	news      func() // told when a look has ended
-	tell      func() // told when there may be somebody to notify
+	// By name. What units get of them is of the generation that is in the files.
+	credentials map[string]*render.Template
+	gate        *gate
+	state       *deliver.State
+	doubt       <-chan struct{} // until it is closed a generation awaits no confirmation; nil: it does
+	loop        refresher.Loop
+	standing    *standing
+	news        func() // told when a look has ended
+	tell        func() // told when there may be somebody to notify
+	denial      denial
+	away        time.Time // since when AWS is, and there are no files to start on; zero: it is not
+
+	sealing sync.Mutex
+	kept    secret.Snapshot // what this run has sealed last
+
+	mu   sync.Mutex
+	asOf time.Time // values that were last seen to be current before are read anew
 }
 
 // newApp parses the app's templates, every mistake in which it returns. It
@@ -40,11 +52,12 @@ type app struct {
 func newApp(c config.App, r *role, h *host, o Options) (*app, error) {
 	a := &app{App: c, o: o, log: o.Log, role: r, gate: &h.gate, standing: h.standing(c.Name), news: func() {}, tell: func() {}}
 	a.loop = refresher.Loop{Look: a.look, Asleep: true, Roll: o.Roll}
-	var parsing, checking, ruling error
+	var parsing, crediting, checking, ruling error
 	a.templates, parsing = parse(c)
+	a.credentials, crediting = parseCredentials(c)
 	a.rules, ruling = rules(c)
 	_, checking = a.checkArgv(func(string) (string, error) { return "", nil })
-	return a, errors.Join(parsing, ruling, checking)
+	return a, errors.Join(parsing, crediting, ruling, checking)
 }
 
 // look takes one snapshot all the way to the files.
@@ -63,9 +76,9 @@ func (a *app) pass(ctx context.Context) error {
 		return err
 	}
 	if is[*waitError](a.standing.now().err) {
-		a.role.touch() // what is waited for shows in the labels: read them anew
+		a.touch(time.Now()) // what is waited for shows in the labels: read them anew
 	}
-	snapshot, err := a.still(ctx, a.inFiles())
+	snapshot, aged, err := a.newest(ctx, ledger)
 	if err != nil {
 		return err
 	}
@@ -87,17 +100,25 @@ func (a *app) pass(ctx context.Context) error {
 	if err := a.check(ctx, staged); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
-	changed := staged.Changed()
-	generation, err := ledger.Commit(staged, deliver.Plan{Snapshot: snapshot, Confirm: a.confirms()})
+	plan := deliver.Plan{Snapshot: snapshot, Confirm: a.confirms()}
+	if aged == nil && (!plan.Confirm || !staged.News()) {
+		a.seal(ledger, snapshot)
+	}
+	changed, began := staged.Changed(), time.Now()
+	generation, err := ledger.Commit(staged, plan)
 	if err != nil {
 		a.tell() // of an older generation, perhaps: while this one was under way nobody was told
 		return err
 	}
+	a.o.witness.timed(began, generation)
 	if first := !a.standing.now().here; first || generation > 0 {
 		a.tell()
 	}
 	a.committed(snapshot, note, generation, changed)
-	return nil
+	if aged != nil {
+		a.served(ledger, snapshot)
+	}
+	return aged
 }
 
 // asideError says that what the labels hold is what the application did not
@@ -121,8 +142,12 @@ func (a *app) open() (*deliver.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ledger.Recover(); err != nil {
+	recovered, err := ledger.Recover()
+	if err != nil {
 		a.log.Error("files torn", "app", a.Name, "error", err)
+	}
+	if why := ledger.Progress().Withdrawn; why != "" && a.OnDenied == "remove" {
+		a.withdraw(ledger, errors.New(why)) // a crash may have come in between
 	}
 	var files []deliver.File
 	for _, f := range a.Files {
@@ -130,8 +155,9 @@ func (a *app) open() (*deliver.Ledger, error) {
 			files = append(files, file)
 		}
 	}
-	stands := len(files) == len(a.Files) && ledger.Stands(files)
+	stands := len(files) == len(a.Files) && ledger.Stands(append(files, a.imprintPlace()...))
 	a.standing.publish(ledger, stands)
+	a.noteGeneration(audit.Recovered, recovered)
 	if stands {
 		a.tell() // what a crash has left owed; where files are gone, the first commit comes before that
 	}
@@ -146,8 +172,11 @@ func (a *app) inFiles() secret.Snapshot {
 	if len(p.snapshot.Names()) > 0 {
 		return p.snapshot
 	}
-	versions := map[string]secret.Version{}
-	for name, v := range a.standing.delivered().Versions {
+	versions, done := map[string]secret.Version{}, a.standing.delivered()
+	if done.Withdrawn != "" {
+		return secret.Snapshot{}
+	}
+	for name, v := range done.Versions {
 		versions[name] = secret.Version{Ref: a.Secrets[name], ID: v.ID, ARN: v.ARN}
 	}
 	return secret.NewSnapshot(p.taken, versions)
@@ -165,7 +194,8 @@ func (a *app) render(snapshot secret.Snapshot) ([]deliver.File, error) {
 		}
 		files = append(files, file)
 	}
-	return files, errors.Join(errs...)
+	imprint, err := a.imprint(snapshot)
+	return append(files, imprint...), errors.Join(append(errs, err)...)
 }
 
 // file makes one file of the snapshot. Its error is a *deliver.FileError.
@@ -247,10 +277,13 @@ func (a *app) confirms() bool {
 func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64, changed []string) {
 	var was error
 	a.standing.change(func(p *progress) {
-		p.snapshot, p.taken = snapshot, snapshot.Taken()
+		if generation > 0 && len(a.credentials) > 0 {
+			p.previous = p.values()
+		}
+		p.snapshot, p.taken, p.sealed = snapshot, snapshot.Taken(), time.Time{}
 		was, p.note = p.note, note
 	})
-	if ledger := a.standing.opened(); snapshot.Taken().Sub(ledger.Seen()) > time.Minute {
+	if ledger := a.standing.opened(); generation > 0 || snapshot.Taken().Sub(ledger.Seen()) > time.Minute {
 		_ = ledger.Saw(snapshot.Taken()) // only the age after a restart depends on it
 	}
 	if changedError(was, note) {
@@ -258,6 +291,7 @@ func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64,
 	}
 	if generation > 0 {
 		a.log.Info("generation committed", "app", a.Name, "generation", generation, "files", few(changed))
+		a.noteCommit(snapshot, generation, changed)
 	}
 }
 
@@ -298,11 +332,43 @@ func (a *app) settle(ctx context.Context, number uint64, err error) error {
 	return err
 }
 
+// touch makes the looks that follow read anew what was last seen before now.
+func (a *app) touch(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asOf = now
+}
+
+// get returns a snapshot that is as new as touch has asked for.
+func (a *app) get(ctx context.Context, last secret.Snapshot) (secret.Snapshot, error) {
+	a.mu.Lock()
+	asOf := a.asOf
+	a.mu.Unlock()
+	return a.role.store.Get(ctx, a.Secrets, asOf, last)
+}
+
+// sighted notes that what is in the files was seen to be current.
+func (a *app) sighted() {
+	p := a.standing.now()
+	if p.err != nil || len(p.snapshot.Names()) == 0 {
+		return
+	}
+	seen := a.role.store.Seen(a.Secrets, p.snapshot)
+	if !seen.After(p.taken) {
+		return
+	}
+	a.standing.change(func(p *progress) {
+		if p.err == nil {
+			p.taken = later(p.taken, seen)
+		}
+	})
+}
+
 // begin makes the app look at values no older than now, and returns its
 // standing before that look.
 func (a *app) begin() progress {
 	before := a.standing.now()
-	a.role.touch()
+	a.touch(time.Now())
 	a.loop.Wake()
 	return before
 }

@@ -78,14 +78,14 @@ func TestColdStartTakesOneSessionAndTwoRoundsOfBatches(t *testing.T) {
 	}
 }
 
-func TestSecretOfSeveralAppsIsReadOnceAPoll(t *testing.T) {
+func TestSecretOfSeveralAppsIsLookedAtOnceAPoll(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.put("shared", "v")
 		stop := h.run(h.agent(h.config(time.Minute, h.app("one", "shared"), h.app("two", "shared"), h.app("three", "shared"))))
 		defer stop()
 		time.Sleep(time.Hour)
-		if reads := h.lab.Calls()["secretsmanager.GetSecretValue"]; reads < 50 || reads > 76 {
-			t.Errorf("%d reads in an hour of polls every minute, want about one a minute", reads)
+		if looks := h.lab.Calls()["secretsmanager.DescribeSecret"]; looks < 50 || looks > 76 {
+			t.Errorf("%d looks in an hour of polls every minute, want about one a minute", looks)
 		}
 	})
 }

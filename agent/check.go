@@ -11,36 +11,17 @@ import (
 	"time"
 
 	"outrider/deliver"
+	"outrider/doctor"
 )
-
-// Verdict says how one thing that was checked stands.
-type Verdict string
-
-// The verdicts, from good to bad.
-const (
-	OK   Verdict = "ok"
-	Warn Verdict = "warn"
-	Fail Verdict = "fail"
-)
-
-// Finding is what Check has to say of one thing.
-type Finding struct {
-	Verdict Verdict
-	Subject string // "identity host", "app billing"
-	Text    string // one line, with the remedy where there is one
-}
 
 // Check looks at what the configuration names on this host: identities, and
 // the places where files go. It asks nobody on the network and changes
 // nothing.
-func (a *Agent) Check(ctx context.Context, now time.Time) []Finding {
+func (a *Agent) Check(ctx context.Context, now time.Time) []doctor.Finding {
 	w := a.current()
-	var findings []Finding
+	var findings []doctor.Finding
 	for _, name := range slices.Sorted(maps.Keys(w.identities)) {
-		for _, f := range w.identities[name].examine(ctx, now) {
-			f.Subject = "identity " + name
-			findings = append(findings, f)
-		}
+		findings = append(findings, w.identities[name].examine(ctx, now)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
 		findings = append(findings, w.apps[name].examine()...)
@@ -48,13 +29,14 @@ func (a *Agent) Check(ctx context.Context, now time.Time) []Finding {
 	return findings
 }
 
-func (i *identity) examine(ctx context.Context, now time.Time) []Finding {
+func (i *identity) examine(ctx context.Context, now time.Time) []doctor.Finding {
+	subject := "identity " + i.Name
 	set, err := i.source.Load(ctx, i.devices)
 	if err == nil {
 		err = set.CheckTime(now)
 	}
 	if err != nil {
-		return []Finding{{Verdict: Fail, Text: err.Error()}}
+		return []doctor.Finding{{Verdict: doctor.Fail, Subject: subject, Text: err.Error()}}
 	}
 	leaf := set.Leaf()
 	text := fmt.Sprintf("%s, issuer %s, serial %s (hex %s), %s in %s, %d days left", leaf.Subject, leaf.Issuer,
@@ -62,12 +44,14 @@ func (i *identity) examine(ctx context.Context, now time.Time) []Finding {
 	if san := names(leaf); len(san) > 0 {
 		text += ", SAN " + strings.Join(san, " ")
 	}
-	findings := []Finding{{Verdict: OK, Text: text}}
+	findings := []doctor.Finding{{Verdict: doctor.OK, Subject: subject, Text: text}}
 	if soon(leaf.NotBefore, leaf.NotAfter, now) {
-		findings = append(findings, Finding{Verdict: Warn, Text: fmt.Sprintf("ends %s; renew it", leaf.NotAfter.Format(time.RFC3339))})
+		findings = append(findings, doctor.Finding{
+			Verdict: doctor.Warn, Subject: subject, Text: "ends " + leaf.NotAfter.Format(time.RFC3339), Remedy: "renew it",
+		})
 	}
 	for _, warning := range set.Warnings() {
-		findings = append(findings, Finding{Verdict: Warn, Text: warning})
+		findings = append(findings, doctor.Finding{Verdict: doctor.Warn, Subject: subject, Text: warning})
 	}
 	return findings
 }
@@ -91,7 +75,7 @@ func soon(notBefore, notAfter, now time.Time) bool {
 	return now.After(notAfter.Add(-ahead))
 }
 
-func (a *app) examine() []Finding {
+func (a *app) examine() []doctor.Finding {
 	subject := "app " + a.Name
 	var files []deliver.File
 	var errs []error
@@ -103,15 +87,18 @@ func (a *app) examine() []Finding {
 		}
 		files = append(files, file)
 	}
-	findings := []Finding{}
+	if a.Sealed != nil {
+		errs = append(errs, a.sealedCopy().Check())
+	}
+	findings := []doctor.Finding{}
 	for _, err := range leaves(errors.Join(append(errs, deliver.Inspect(files))...)) {
 		if err != nil {
-			findings = append(findings, Finding{Fail, subject, err.Error()})
+			findings = append(findings, doctor.Finding{Verdict: doctor.Fail, Subject: subject, Text: err.Error()})
 		}
 	}
 	if len(findings) == 0 {
 		text := fmt.Sprintf("%d secrets, %d files, %d to notify", len(a.Secrets), len(a.Files), len(a.Notify))
-		findings = append(findings, Finding{OK, subject, text})
+		findings = append(findings, doctor.Finding{Verdict: doctor.OK, Subject: subject, Text: text})
 	}
 	return findings
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"outrider/audit"
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/internal/credfile"
@@ -29,6 +30,8 @@ const tokenMode fs.FileMode = 0o440
 // long as the process runs.
 type local struct {
 	files sync.Mutex // held while a file is written: roles may share a credentials file
+
+	witness witness
 
 	listens atomic.Bool // the container endpoint's address is ours: its tokens may be handed out
 
@@ -89,7 +92,8 @@ type hurried struct{ *Agent }
 
 // Credentials waits for half a second at most.
 func (h hurried) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
-	return h.credentials(ctx, c, name, 500*time.Millisecond)
+	got, err := h.credentials(ctx, c, name, 500*time.Millisecond)
+	return got, h.o.witness.handedOut(c, name, got, err)
 }
 
 // endpoints serves sessions to other programs, where that is configured. The
@@ -112,6 +116,16 @@ func (a *Agent) endpoints(ctx context.Context, group *errgroup.Group, l config.L
 	if i := l.IMDS; i.Address.Address != "" {
 		done := pending()
 		a.serve(ctx, group, "imds endpoint", serve.IMDS{Address: i.Address.Address, Role: i.Role, Agent: hurried{a}, Log: a.o.Log, Listening: done}, done)
+	}
+	if l.Metrics.Address != "" {
+		done := pending()
+		a.serve(ctx, group, "metrics endpoint", serve.Metrics{
+			Address: l.Metrics.Address, Agent: a, Scrape: a.o.witness.meter.Handler(), Log: a.o.Log, Listening: done,
+		}, done)
+	}
+	if l.Systemd != "" {
+		done := pending()
+		a.serve(ctx, group, "systemd socket", serve.Systemd{Path: l.Systemd, Agent: a, Log: a.o.Log, Listening: done}, done)
 	}
 	settled := make(chan struct{})
 	group.Go(func() error {
@@ -181,11 +195,12 @@ func (r *role) writeCredentials() error {
 	}
 	r.local.files.Lock()
 	defer r.local.files.Unlock()
-	old, err := deliver.Read(f.Path, deliver.Follow)
+	const most = 1 << 20 // of a file with profiles, in bytes
+	old, err := deliver.Read(f.Path, deliver.Follow, most)
 	if err != nil {
 		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
 	}
-	text, err := r.editCredentials(old)
+	text, keyID, err := r.editCredentials(old)
 	if text.Equal(old) && err == nil {
 		return nil
 	}
@@ -196,16 +211,21 @@ func (r *role) writeCredentials() error {
 	if old.Len() == 0 {
 		file.UID, file.GID = ownerOf(filepath.Dir(f.Path))
 	}
-	if _, err := deliver.Place("credentials-"+r.Name, []deliver.File{file}); err != nil {
+	changed, err := deliver.Place("credentials-"+r.Name, []deliver.File{file})
+	if err != nil {
 		return fmt.Errorf("role %s: credentials_file: %w", r.Name, err)
+	}
+	if keyID != "" && len(changed) > 0 {
+		r.local.witness.audit.Note(audit.Entry{Event: audit.Session, Role: r.Name, AccessKeyID: keyID, File: f.Path})
 	}
 	return nil
 }
 
 // editCredentials puts the session in hand in place of the one before. Near its
 // end, when there is no newer one, and without any, what has expired is taken
-// out: the file cannot say why there is none, and no key is a clear answer.
-func (r *role) editCredentials(old secret.Value) (secret.Value, error) {
+// out: the file cannot say why there is none, and no key is a clear answer. The
+// id is that of the key put in.
+func (r *role) editCredentials(old secret.Value) (text secret.Value, keyID string, err error) {
 	term, held, _ := r.lease.Now()
 	// More than the time to the next hand-out, but little of a short session.
 	soon := 90 * time.Second
@@ -214,11 +234,13 @@ func (r *role) editCredentials(old secret.Value) (secret.Value, error) {
 	}
 	profile, s := r.CredentialsFile.Profile, term.Value
 	if !held || time.Until(term.Until) < soon {
-		return credfile.Expire(old, profile, time.Now().Add(soon))
+		text, err = credfile.Expire(old, profile, time.Now().Add(soon))
+		return text, "", err
 	}
-	return credfile.Edit(old, profile, credfile.Credentials{
+	text, err = credfile.Edit(old, profile, credfile.Credentials{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken, Expires: term.Until,
 	})
+	return text, s.AccessKeyID, err
 }
 
 // ownerOf returns whose a folder is, so that a first credentials file belongs

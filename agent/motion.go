@@ -69,13 +69,13 @@ func halfChanged(group, changed []string) bool {
 func (a *app) still(ctx context.Context, last secret.Snapshot) (secret.Snapshot, error) {
 	var m motion
 	for {
-		now, err := a.role.store.Get(ctx, a.Secrets, a.role.asOf(), last)
+		now, err := a.get(ctx, last)
 		if err != nil || !m.moving(last, now, time.Now(), a.Together, a.Settle, a.LongestWait) {
 			return now, err
 		}
 		select {
 		case <-time.After(glance):
-			a.role.touch()
+			a.touch(time.Now())
 		case <-ctx.Done():
 			return secret.Snapshot{}, context.Cause(ctx)
 		}

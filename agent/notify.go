@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"outrider/audit"
 	"outrider/deliver"
 	"outrider/internal/config"
 	"outrider/refresher"
@@ -56,6 +57,7 @@ func (n *notifier) notify(ctx context.Context) error {
 		return err
 	}
 	results, err := ledger.Deliver(ctx)
+	a.o.witness.notified(a.Name, results)
 	for _, r := range results {
 		if r.Outcome != deliver.Failed {
 			a.log.Info("application notified", "app", a.Name, "target", r.Target, "result", r.Outcome)
@@ -120,6 +122,7 @@ func (n *notifier) confirm(ctx context.Context, a *app, ledger *deliver.Ledger) 
 	case err == nil:
 		ledger.Confirmed(p.Generation)
 		a.log.Info("generation confirmed", "app", a.Name, "generation", p.Generation)
+		a.seal(ledger, a.standing.now().snapshot)
 		return nil
 	case ctx.Err() != nil:
 		return err
@@ -165,6 +168,7 @@ func (n *notifier) rollBack(ctx context.Context, a *app, ledger *deliver.Ledger,
 		reason = fmt.Errorf("%w; %w", reason, err)
 	} else if back > 0 {
 		a.standing.change(func(p *progress) { p.snapshot = secret.Snapshot{} }) // the journal knows what is in the files now
+		a.noteGeneration(audit.RolledBack, back)
 		a.log.Error("generation rolled back", "app", a.Name, "generation", generation, "now", back, "error", reason)
 		n.loop.Wake() // the targets are owed a word about it
 		n.current().loop.Wake()

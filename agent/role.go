@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,35 +30,38 @@ type role struct {
 	apps     []*app       // that read with this role
 	refs     []secret.Ref // what they read, each once
 	poll     refresher.Loop
-	out      refresher.Loop // hands the session out in files
+	sweep    func() time.Duration // in what time everything is looked at once, over all roles, while events come in
+	out      refresher.Loop       // hands the session out in files
 	local    *local
-	spawn    func(func(context.Context)) // runs one function beside; set while the world runs
+	spawn    func(func(context.Context)) // runs one function beside while the world runs
+	reading  func() (end func())         // notes that such a function is running
 
 	mu        sync.Mutex
-	tick      time.Time         // the last poll began then
-	breaker   refresher.Breaker // open while AWS throttles
-	err       error             // of the last attempt to open a session
-	fileErr   error             // of the last attempt to hand a session out in files
-	recovered bool              // a session was opened after a failure, and nobody was told yet
-	skewed    bool              // the clock was off at the last attempt
-	keyID     string            // of the session last handed out
-	serial    uint64            // the lease's number for it
+	uses      map[secret.Ref][]*app // who reads what
+	events    bool                  // they come in and tell what changes
+	err       error                 // of the last attempt to open a session
+	fileErr   error                 // of the last attempt to hand a session out in files
+	recovered bool                  // a session was opened after a failure, and nobody was told yet
+	skewed    bool                  // the clock was off at the last attempt
+	keyID     string                // of the session last handed out
+	serial    uint64                // the lease's number for it
 }
 
 // newRole wires a role to its identity. It starts nothing.
-func newRole(c config.Role, id *identity, h *host, interval time.Duration, o Options) *role {
+func newRole(c config.Role, id *identity, h *host, o Options) *role {
 	r := &role{
 		Role: c, log: o.Log, identity: id, client: h.client, local: &h.local,
-		roll: o.Roll,
+		roll: o.Roll, spawn: func(func(context.Context)) {}, reading: func() func() { return func() {} },
 	}
 	r.places = r.newPlaces()
 	r.lease = refresher.Lease[session.Session]{Create: r.open, Granted: r.granted, Splay: o.Splay, Roll: o.Roll}
 	r.out = refresher.Loop{Look: r.handOut, Interval: time.Minute, Roll: o.Roll}
 	r.store = store.New(store.Options{
 		Region: c.Region, Endpoint: c.Endpoints.SecretsManager,
-		FIPS: c.FIPS, DualStack: c.DualStack, Transport: o.Transport, Sessions: r,
+		Account: r.account(), SSMEndpoint: c.Endpoints.SSM, Fallback: regionsOf(c.Fallback),
+		FIPS: c.FIPS, DualStack: c.DualStack, Transport: o.Transport, Sessions: r, Roll: o.Roll, Ended: r.ended,
 	})
-	r.poll = refresher.Loop{Look: r.look, Interval: interval, Roll: o.Roll}
+	r.poll = refresher.Loop{Look: r.look, Plan: r.store.Next, Roll: o.Roll}
 	return r
 }
 
@@ -97,7 +101,7 @@ func (r *role) granted() {
 	r.recovered = false
 	r.mu.Unlock()
 	if recovered {
-		r.wakeApps()
+		r.again()
 	}
 }
 
@@ -146,9 +150,10 @@ func (r *role) Spent(c aws.Credentials) {
 	}
 }
 
-// identityChanged opens a session at once if the last attempt failed;
-// otherwise the next renewal signs with the new identity.
-func (r *role) identityChanged() {
+// hurry opens a session at once if the last attempt failed: with another
+// identity, or for who cannot wait for its turn. One that holds stays: its
+// renewal signs with the identity of then.
+func (r *role) hurry() {
 	r.mu.Lock()
 	failing := r.err != nil
 	r.mu.Unlock()
@@ -157,50 +162,119 @@ func (r *role) identityChanged() {
 	}
 }
 
-// look sets a read of every secret of the role's apps going, and the apps to
-// work on them as they come in. It waits for none of them: an app whose
-// secrets could not be read tries again by itself. While AWS throttles, polls
-// are left out.
-func (r *role) look(context.Context) error {
-	r.mu.Lock()
-	throttled := r.breaker.Open(time.Now())
-	r.mu.Unlock()
-	if throttled {
-		return nil
-	}
+// begin sets a read of every secret of the role's apps going, and the apps to
+// work on them as they come in. It waits for none of them: an app whose secrets
+// could not be read tries again by itself.
+func (r *role) begin() {
 	r.touch() // before Begin, so that the apps take its reads for new
 	carryOut := r.store.Begin(r.refs)
-	r.spawn(func(ctx context.Context) {
-		throttled := carryOut(ctx)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.breaker.Record(!throttled, time.Now(), r.roll())
-	})
+	r.spawn(carryOut)
 	for _, a := range r.apps {
 		a.loop.Wake()
+	}
+}
+
+// look makes the planned looks that are due. It waits for none of them: they
+// plan the next ones, and wake the apps that they have news for.
+func (r *role) look(context.Context) error {
+	if carryOut := r.store.Look(time.Now(), r.pass()); carryOut != nil {
+		r.spawn(carryOut)
 	}
 	return nil
 }
 
-// wakeApps makes every app of the role look, at values no older than now.
-func (r *role) wakeApps() {
-	r.touch()
+// ended is told when a read or look of one reference has ended.
+func (r *role) ended(ref secret.Ref, news bool) {
+	for _, a := range r.readers(ref) {
+		if news {
+			a.loop.Wake()
+		} else {
+			a.sighted()
+		}
+	}
+	r.poll.Wake() // the next look may be due earlier than was planned
+}
+
+// readers returns the apps that use a reference.
+func (r *role) readers(ref secret.Ref) []*app {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.uses[ref]
+}
+
+// hinted reads again, at once and by value, what an event says has changed, and
+// reports whether anything of this role's is meant. It does not wait for the
+// reads; the apps that they concern are woken when they find something new.
+func (r *role) hinted(h store.Hint) bool {
+	refs := slices.DeleteFunc(slices.Clone(r.refs), func(ref secret.Ref) bool { return !h.About(ref) })
+	if len(refs) == 0 {
+		return false
+	}
+	r.spawn(r.store.Hinted(refs, h))
+	return true
+}
+
+// pushed says whether events come in: while they do, planned looks only find
+// what they have missed. It never blocks.
+func (r *role) pushed(healthy bool) {
+	r.mu.Lock()
+	changed := r.events != healthy
+	r.events = healthy
+	r.mu.Unlock()
+	if changed {
+		r.poll.Wake()
+	}
+}
+
+// pass returns in what time everything is looked at once while events come in;
+// 0: they do not.
+func (r *role) pass() time.Duration {
+	if !r.hears() {
+		return 0
+	}
+	return r.sweep()
+}
+
+// hears reports whether events come in.
+func (r *role) hears() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events
+}
+
+// again reads anew what could not be read for want of a session.
+func (r *role) again() {
+	r.spawn(r.store.Begin(r.store.Failing()))
 	for _, a := range r.apps {
 		a.loop.Wake()
 	}
 }
 
-// touch makes the looks that follow read anew, and share what they read.
+// touch makes the looks of all apps that follow read anew, and share what they
+// read.
 func (r *role) touch() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tick = time.Now()
+	now := time.Now()
+	for _, a := range r.apps {
+		a.touch(now)
+	}
 }
 
-func (r *role) asOf() time.Time {
+// supply makes the role look at what its apps use, every interval.
+func (r *role) supply(interval time.Duration) {
+	uses := map[secret.Ref][]*app{}
+	for _, a := range r.apps {
+		a.loop.Interval = interval // files may drift
+		for _, ref := range a.Secrets {
+			if !slices.Contains(uses[ref], a) {
+				uses[ref] = append(uses[ref], a)
+			}
+		}
+	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.tick
+	r.uses = uses
+	r.mu.Unlock()
+	r.refs = refsOf(r.apps)
+	r.store.Plan(r.refs, interval)
 }
 
 // refsOf returns what the apps read, each once.
@@ -216,4 +290,12 @@ func refsOf(apps []*app) []secret.Ref {
 		}
 	}
 	return refs
+}
+
+func regionsOf(fallbacks []config.Fallback) []string {
+	var regions []string
+	for _, f := range fallbacks {
+		regions = append(regions, f.Region)
+	}
+	return regions
 }

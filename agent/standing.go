@@ -20,6 +20,7 @@ type standing struct {
 	progress progress
 	ledger   *deliver.Ledger // nil until it is opened
 	changed  chan struct{}   // closed and made anew at each change
+	rounds   rounds          // of looks that callers ask for
 }
 
 // progress is a standing at one moment.
@@ -28,7 +29,10 @@ type progress struct {
 	here         bool            // a look under the configuration in force has ended
 	gone         bool            // the configuration has no such app any more
 	snapshot     secret.Snapshot // the one that is in the files; empty while only the journal knows
+	previous     secret.Snapshot // of the generation before, which a roll-back goes to; only where units get credentials
 	taken        time.Time       // when the files were last known to be current, by the wall clock; zero: unknown
+	sealed       time.Time       // when the sealed copy was taken that is in the files; zero: they are not of one
+	sealErr      error           // why there is no sealed copy of what is in the files
 	err          error           // of the last look; nil when it went well
 	note         error           // why what was delivered is not what the labels hold, or not verified
 	notifyErr    error           // of the last attempt to tell
@@ -50,7 +54,9 @@ func (u unconfirmed) of(generation uint64) error {
 	return u.err
 }
 
-func newStanding() *standing { return &standing{changed: make(chan struct{})} }
+func newStanding() *standing {
+	return &standing{changed: make(chan struct{}), rounds: newRounds()}
+}
 
 // now returns the standing as it is.
 func (s *standing) now() progress {
@@ -74,7 +80,9 @@ func (s *standing) publish(ledger *deliver.Ledger, stands bool) {
 	s.change(func(p *progress) {
 		s.ledger = ledger
 		if done := ledger.Progress(); stands && done.Torn == "" && done.Generation > 0 {
-			p.taken = later(done.Committed, ledger.Seen())
+			if p.taken = ledger.Seen(); p.taken.IsZero() {
+				p.taken = done.Committed
+			}
 		}
 	})
 }

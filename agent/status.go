@@ -13,6 +13,7 @@ import (
 	"outrider/secret"
 	"outrider/serve"
 	"outrider/session"
+	"outrider/store"
 )
 
 // Status returns the state of everything that the caller may see: all of it
@@ -32,6 +33,9 @@ func (a *Agent) Status(c serve.Caller) serve.Status {
 		for name, i := range w.identities {
 			status.Identities[name] = i.status()
 		}
+		if w.queue != nil {
+			status.Watch.Queue = w.queue.status()
+		}
 	}
 	for name, r := range w.roles {
 		if c.Is(r.Allow.Users, r.Allow.Groups) {
@@ -43,20 +47,24 @@ func (a *Agent) Status(c serve.Caller) serve.Status {
 			status.Apps[name] = app.status(now)
 		}
 	}
+	status.Watch.Rung, status.Watch.Next = w.rung()
 	return status
 }
 
-// Refresh makes the apps, or all that the caller may refresh, look now, and
-// blocks until they have.
+// Refresh makes the apps, or all that the caller may refresh, look as soon as
+// their rounds allow, and blocks until they have.
 func (a *Agent) Refresh(ctx context.Context, c serve.Caller, names []string) ([]serve.Outcome, error) {
 	apps, err := a.allowed(c, names)
 	if err != nil {
 		return nil, err
 	}
-	before, generations := make([]progress, len(apps)), make([]uint64, len(apps))
+	generations := make([]uint64, len(apps))
 	for i, app := range apps {
 		generations[i] = app.standing.delivered().Generation
-		before[i] = app.begin()
+	}
+	before, err := a.ask(ctx, apps)
+	if err != nil {
+		return nil, err
 	}
 	outcomes := make([]serve.Outcome, len(apps))
 	for i, app := range apps {
@@ -118,7 +126,8 @@ func (a *Agent) allowed(c serve.Caller, names []string) ([]*app, error) {
 // Credentials returns the session in hand; while the first is being opened it
 // waits, for three seconds at most. It never asks AWS by itself.
 func (a *Agent) Credentials(ctx context.Context, c serve.Caller, name string) (serve.Credentials, error) {
-	return a.credentials(ctx, c, name, 3*time.Second)
+	got, err := a.credentials(ctx, c, name, 3*time.Second)
+	return got, a.o.witness.handedOut(c, name, got, err)
 }
 
 func (a *Agent) credentials(ctx context.Context, c serve.Caller, name string, patience time.Duration) (serve.Credentials, error) {
@@ -192,18 +201,49 @@ func (a *app) status(now time.Time) serve.App {
 	status := serve.App{
 		State: a.standingState(p, now), Generation: done.Generation, AgeSeconds: p.age(now).Seconds(),
 		Secrets: map[string]serve.Secret{}, Files: map[string]serve.File{},
-		Owed: append([]string{}, done.Owed...), Error: text(errors.Join(p.err, p.note, p.notifyErr, p.unconfirmed.of(done.Generation))),
+		Owed: append([]string{}, done.Owed...), Error: text(errors.Join(p.err, p.note, p.sealErr, p.notifyErr, p.unconfirmed.of(done.Generation))),
 	}
-	if next := earlier(a.loop.Next(), a.role.poll.Next()); !next.IsZero() {
-		status.Next = &next
-	}
+	next := a.loop.Next()
 	files := a.inFiles()
 	for _, name := range files.Names() {
 		v, _ := files.Get(name)
-		status.Secrets[name] = serve.Secret{ID: v.Ref.ID, Version: v.ID, Stage: stage(v), Region: v.Region}
+		status.Secrets[name] = a.secretStatus(v)
+		if at := status.Secrets[name].Next; at != nil {
+			next = earlier(next, *at)
+		}
+	}
+	if !next.IsZero() {
+		status.Next = &next
 	}
 	for _, f := range a.Files {
 		status.Files[f.Destination] = fileStatus(f.Destination, status.State, p.err)
+	}
+	return status
+}
+
+// rung returns how changes are noticed at best, and when something is looked at
+// next without that.
+func (w *world) rung() (string, *time.Time) {
+	rung, next := store.Describe, time.Time{}
+	for _, r := range w.roles {
+		if r.hears() {
+			rung = store.Push
+		}
+		if at := r.poll.Next(); !at.IsZero() {
+			next = earlier(next, at)
+		}
+	}
+	if next.IsZero() {
+		return string(rung), nil
+	}
+	return string(rung), &next
+}
+
+func (a *app) secretStatus(v secret.Version) serve.Secret {
+	now := a.role.store.Standing(v.Ref)
+	status := serve.Secret{ID: v.Ref.ID, Version: v.ID, Stage: stage(v), Region: now.Region, Rung: string(now.Rung)}
+	if !now.Next.IsZero() {
+		status.Next = &now.Next
 	}
 	return status
 }
@@ -215,6 +255,8 @@ func (a *app) standingState(p progress, now time.Time) serve.State {
 		return serve.Starting
 	case aside:
 		return serve.SetAside
+	case is[*agedError](p.err):
+		return serve.Stale
 	case a.MaxStale > 0 && p.age(now) > a.MaxStale:
 		return serve.Stale
 	case p.err != nil:

@@ -216,7 +216,14 @@ func (a *app) previousWorks(ctx context.Context, versions deliver.Versions) erro
 	}
 	refs := map[string]secret.Ref{}
 	for name, v := range versions {
-		refs[name] = secret.Ref{ID: v.ARN, VersionID: v.ID}
+		switch a.Secrets[name].Kind {
+		case secret.Parameters:
+			return nil // what was below a path cannot be asked for
+		case secret.Parameter:
+			refs[name] = secret.Ref{Kind: secret.Parameter, ID: v.ARN + ":" + v.ID}
+		default:
+			refs[name] = secret.Ref{ID: v.ARN, VersionID: v.ID}
+		}
 	}
 	snapshot, err := a.role.store.Get(ctx, refs, time.Now(), secret.Snapshot{})
 	if err != nil {

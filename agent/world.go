@@ -25,6 +25,7 @@ type host struct {
 	devices source.Devices  // that keep keys; one caller at a time uses each
 	gate    gate            // apps may share a database
 	local   local           // tokens last as long as the process
+	turns   turns           // of all loops
 
 	mu        sync.Mutex
 	standings map[string]*standing // of every app that there has ever been
@@ -61,6 +62,7 @@ type world struct {
 	identities map[string]*identity
 	roles      map[string]*role
 	apps       map[string]*app
+	queue      *queue // nil: none
 	roll       func() float64
 }
 
@@ -84,7 +86,7 @@ func build(c *config.Config, h *host, o Options) (*world, error) {
 		w.identities[name] = i
 	}
 	for name, r := range c.Roles {
-		w.roles[name] = newRole(r, w.identities[r.Identity], h, c.Watch.Interval, o)
+		w.roles[name] = newRole(r, w.identities[r.Identity], h, o)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
 		a, err := newApp(c.Apps[name], w.roles[c.Apps[name].Role], h, o)
@@ -96,6 +98,10 @@ func build(c *config.Config, h *host, o Options) (*world, error) {
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
+	if c.Watch.Queue != "" {
+		w.queue = newQueue(c.Watch, c.Roles[c.Watch.Role], o)
+	}
+	h.turns.count(w)
 	w.wire()
 	return w, nil
 }
@@ -132,23 +138,48 @@ func (w *world) wire() {
 		r.apps = append(r.apps, w.apps[name])
 	}
 	for _, r := range w.roles {
-		r.refs = refsOf(r.apps)
-		r.store.Keep(r.refs)
+		r.supply(w.config.Watch.Interval)
+		r.sweep = w.sweep
 	}
 	for name, i := range w.identities {
 		i.changed = func() {
 			for _, r := range w.roles {
 				if r.Identity == name {
-					r.identityChanged()
+					r.hurry()
 				}
 			}
 		}
 	}
+	if w.queue != nil {
+		w.queue.wire(w)
+		return
+	}
+	for _, r := range w.roles {
+		r.pushed(false)
+	}
+}
+
+// sweep returns in what time everything that the apps use is looked at once
+// while events tell what changes: seldom, but twice before the files of any app
+// count as stale.
+func (w *world) sweep() time.Duration {
+	calls, limit := 0, 24*time.Hour
+	for _, r := range w.roles {
+		if r.hears() {
+			calls += r.store.Calls()
+		}
+	}
+	for _, a := range w.apps {
+		if a.MaxStale > 0 {
+			limit = min(limit, a.MaxStale/2)
+		}
+	}
+	return refresher.Sweep(w.config.Watch.Interval, calls, limit)
 }
 
 // adopt takes over from a world that has stopped what a reload must not
-// lose: identities and sessions whose configuration is the same, and how each
-// app stands.
+// lose: identities, sessions and a queue whose configuration is the same, and
+// how each app stands.
 func (w *world) adopt(old *world) {
 	for name, i := range w.identities {
 		if before, ok := old.identities[name]; ok && before.Identity == i.Identity {
@@ -159,9 +190,11 @@ func (w *world) adopt(old *world) {
 		before, ok := old.roles[name]
 		r.identity = w.identities[r.Role.Identity]
 		if ok && reflect.DeepEqual(before.Role, r.Role) && before.identity == r.identity {
-			before.poll.Interval = r.poll.Interval
 			w.roles[name] = before
 		}
+	}
+	if w.queue != nil && old.queue != nil && w.queue.same(old.queue) {
+		w.queue = old.queue
 	}
 	for _, a := range w.apps {
 		a.role = w.roles[a.App.Role]
@@ -178,7 +211,7 @@ func (w *world) adopt(old *world) {
 // inherit goes on from where an app of the same name stands. What was owed to
 // other targets than before is owed to the new ones, from the first on.
 func (a *app) inherit() {
-	a.standing.change(func(p *progress) { p.here, p.gone = false, false })
+	a.standing.change(func(p *progress) { p.here, p.gone, p.sealErr = false, false, nil })
 	if ledger := a.standing.opened(); ledger != nil {
 		ledger.Retarget(a.targets())
 	}
@@ -198,13 +231,21 @@ func (w *world) run(ctx context.Context) error {
 	}
 	for _, r := range w.roles {
 		r.spawn = func(f func(context.Context)) {
-			group.Go(func() error { f(ctx); return nil })
+			group.Go(func() error {
+				defer r.reading()()
+				f(ctx)
+				return nil
+			})
 		}
 		group.Go(func() error { return r.lease.Run(ctx) })
+		r.begin()
 		group.Go(func() error { return r.poll.Run(ctx) })
 		if r.Token != nil || r.CredentialsFile != nil {
 			group.Go(func() error { return r.out.Run(ctx) })
 		}
+	}
+	if w.queue != nil {
+		group.Go(func() error { return w.queue.loop.Run(ctx) })
 	}
 	return group.Wait()
 }

@@ -25,7 +25,7 @@ const (
 	purgePause    = time.Minute
 )
 
-var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // queue is a standard queue.
 type queue struct {
@@ -170,7 +170,7 @@ func errAttributeName(name string) error {
 
 // createQueue makes a queue, or finds it when it is there with these attributes.
 func (l *Lab) createQueue(name string, attributes map[string]string) (*queue, error) {
-	if !queueName.MatchString(name) {
+	if len(name) > 80 || !queueName.MatchString(name) {
 		return nil, errQueueValue("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
 	}
 	if err := checkAttributes(attributes); err != nil {

@@ -23,8 +23,12 @@ const (
 	maxDuration = 12 * time.Hour
 )
 
-// sessionNamePattern is STS's rule.
-var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+// sessionNamePattern, and 2 to 64 characters, is STS's rule.
+var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]+$`)
+
+func isSessionName(name string) bool {
+	return len(name) >= 2 && len(name) <= 64 && sessionNamePattern.MatchString(name)
+}
 
 // stsSession is one set of short-lived credentials.
 type stsSession struct {
@@ -100,7 +104,7 @@ func (l *Lab) createSession(r *http.Request, body []byte) (*response, error) {
 	if in.RoleSessionName != "" && !l.opts.AcceptRoleSessionName {
 		return nil, errDenied("Access Denied", fmt.Errorf("roleSessionName: the profile does not accept one"))
 	}
-	if in.RoleSessionName != "" && !sessionNamePattern.MatchString(in.RoleSessionName) {
+	if in.RoleSessionName != "" && !isSessionName(in.RoleSessionName) {
 		return nil, errValidation("roleSessionName: must be 2 to 64 of the characters that STS allows")
 	}
 	name := cmp.Or(in.RoleSessionName, hexSerial(leaf.SerialNumber))

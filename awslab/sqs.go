@@ -11,7 +11,7 @@ import (
 )
 
 // batchEntryID is what names an entry of a batch.
-var batchEntryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+var batchEntryID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func queueOperation(name string) operation {
 	switch name {
@@ -352,7 +352,7 @@ func checkBatch(entries []deleteEntry) error {
 	}
 	seen := map[string]bool{}
 	for _, e := range entries {
-		if !batchEntryID.MatchString(e.ID) {
+		if len(e.ID) > 80 || !batchEntryID.MatchString(e.ID) {
 			return refuse("InvalidBatchEntryId", "InvalidBatchEntryId", "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
 		}
 		if seen[e.ID] {

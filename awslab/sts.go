@@ -43,7 +43,7 @@ func (l *Lab) assumeRole(who caller, body []byte) (*response, error) {
 		return nil, errValidation("body: malformed")
 	}
 	arn, name := in.Get("RoleArn"), in.Get("RoleSessionName")
-	if !sessionNamePattern.MatchString(name) {
+	if !isSessionName(name) {
 		return nil, errValidation("RoleSessionName: must be 2 to 64 of the characters that STS allows")
 	}
 	d := maxChained

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,10 +134,13 @@ func newStatus(o *options) *cobra.Command {
 			}
 			for {
 				status, err := client.Status(c.Context())
-				if err != nil {
-					return err
+				away := errors.Is(err, serve.ErrNoSidecar) || errors.Is(err, serve.ErrStopping)
+				if err == nil {
+					err = o.printStatus(status, asJSON, watch)
+				} else if away && watch {
+					err = o.printAway(err, asJSON)
 				}
-				if err := o.printStatus(status, asJSON, watch); err != nil || !watch {
+				if err != nil || !watch {
 					return err
 				}
 				select {
@@ -151,6 +156,23 @@ func newStatus(o *options) *cobra.Command {
 	return c
 }
 
+// printAway says why there is nothing to watch now.
+func (o *options) printAway(why error, asJSON bool) error {
+	if asJSON {
+		return nil
+	}
+	o.clear()
+	_, err := fmt.Fprintln(o.out, "outrider:", why)
+	return err
+}
+
+// clear begins a terminal anew: home, clear.
+func (o *options) clear() {
+	if terminal(o.out) {
+		_, _ = io.WriteString(o.out, "\x1b[H\x1b[2J")
+	}
+}
+
 func (o *options) printStatus(s serve.Status, asJSON, watch bool) error {
 	if asJSON {
 		encoder := json.NewEncoder(o.out)
@@ -159,8 +181,17 @@ func (o *options) printStatus(s serve.Status, asJSON, watch bool) error {
 		}
 		return encoder.Encode(s)
 	}
-	if watch && terminal(o.out) {
-		_, _ = fmt.Fprint(o.out, "\x1b[H\x1b[2J") // home, clear
+	var table bytes.Buffer
+	if err := writeTable(&table, s); err != nil {
+		return err
 	}
-	return writeTable(o.out, s)
+	if watch {
+		o.clear()
+	}
+	text := table.String()
+	if o.coloured(o.out) {
+		text = paint(text)
+	}
+	_, err := io.WriteString(o.out, text)
+	return err
 }

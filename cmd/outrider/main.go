@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command outrider keeps an application on a machine outside AWS supplied with live secrets.
 package main
 
@@ -5,9 +7,6 @@ import (
 	"context"
 	"os"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], streams{

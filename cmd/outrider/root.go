@@ -24,6 +24,9 @@ const (
 	exitConfig = 78 // EX_CONFIG
 )
 
+// version is set by the linker.
+var version = "dev"
+
 const defaultConfig = "/etc/outrider/outrider.yaml"
 
 // streams are what a command may read and write.
@@ -41,6 +44,8 @@ type options struct {
 	socket   string
 	logLevel string
 	splay    time.Duration // before the first session
+	watchdog time.Duration // how often systemd wants to hear from the sidecar; 0: never
+	service  bool          // started by systemd, with the unit's environment
 	quiet    bool          // the command says by itself what went wrong: log only what is asked for
 }
 
@@ -115,12 +120,10 @@ func newRoot(s streams) *cobra.Command {
 	flags.StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error (default the configuration's)")
 	root.AddCommand(
 		newRun(o), newOnce(o), newCheck(o), newStatus(o), newRefresh(o), newWait(o),
-		newCredentials(o), newEnv(o), newPlan(o), newRetry(o), newHistory(o), newLab(o), newDemo(o), newVersion(o),
+		newCredentials(o), newEnv(o), newPlan(o), newRetry(o), newHistory(o), newPolicy(o), newCost(o), newLab(o), newDemo(o), newVersion(o),
 	)
 	for name, short := range map[string]string{
-		"policy": "Print what IAM and EventBridge need",
-		"cost":   "Print what a configuration costs",
-		"exec":   "Run a command with an app's secrets in its environment",
+		"exec": "Run a command with an app's secrets in its environment",
 	} {
 		root.AddCommand(notBuilt(name, short))
 	}
@@ -175,7 +178,7 @@ func newVersion(o *options) *cobra.Command {
 // load reads the configuration that the flags and the environment name.
 func (o *options) load() (*config.Config, error) {
 	path := first(o.config, o.getenv("OUTRIDER_CONFIG"), defaultConfig)
-	c, err := config.Load(path, o.getenv)
+	c, err := config.Load(path, o.asTheUnit)
 	if err != nil {
 		return nil, configError{err}
 	}
@@ -196,7 +199,7 @@ func (o *options) agent(notify func(string)) (*agent.Agent, *config.Config, *slo
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a, err := agent.New(c, agent.Options{Log: log, Version: version, Notify: notify, Splay: o.splay})
+	a, err := agent.New(c, agent.Options{Log: log, Version: version, Notify: notify, Splay: o.splay, Watchdog: o.watchdog})
 	if err != nil {
 		return nil, nil, nil, configError{err}
 	}

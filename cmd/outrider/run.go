@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"outrider/confine"
 )
 
 func newRun(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the sidecar until SIGTERM or SIGINT", Args: exactly(0),
-		Long: "Run the sidecar until SIGTERM or SIGINT. SIGHUP reloads the configuration; a bad one is refused and the old one goes on.",
+		Long: "Run the sidecar until SIGTERM or SIGINT. SIGHUP reloads the configuration; a bad one is refused and the old one goes on. SIGUSR1 makes it look at all secrets now.",
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 }
@@ -24,15 +26,23 @@ func (o *options) run(ctx context.Context) error {
 	// Caught before anything else, so that no early signal is lost.
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	hangups := make(chan os.Signal, 1)
+	hangups, looks := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
+	signal.Notify(looks, unix.SIGUSR1)
 	defer signal.Stop(hangups)
+	defer signal.Stop(looks)
 
 	saveMemory()
-	o.splay = startSplay()
+	o.splay, o.service = startSplay(), true
+	o.watchdog, _ = daemon.SdWatchdogEnabled(false) // a wish that cannot be read has no watchdog behind it
 	a, c, log, err := o.agent(shedding(tellSystemd))
 	if err != nil {
 		return err
+	}
+	if c.Confine {
+		if err := confine.Apply(reach(c)); err != nil {
+			return err
+		}
 	}
 	log.Info("starting", "version", version, "config", c.File, "pid", os.Getpid())
 	group, ctx := errgroup.WithContext(ctx)
@@ -42,20 +52,28 @@ func (o *options) run(ctx context.Context) error {
 		return a.Run(running)
 	})
 	group.Go(func() error {
-		for {
-			select {
-			case <-hangups:
-				if err := a.Reload(running, o.load); err != nil && running.Err() == nil {
-					log.Error("configuration refused", "error", err, "going_on_with_old", true)
-				}
-			case <-running.Done():
-				return nil
+		return each(running, hangups, func() {
+			if err := a.Reload(running, o.load); err != nil && running.Err() == nil {
+				log.Error("configuration refused", "error", err, "going_on_with_old", true)
 			}
-		}
+		})
 	})
+	group.Go(func() error { return each(running, looks, func() { a.LookNow(running) }) })
 	err = group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// each calls f at each signal, until ctx ends.
+func each(ctx context.Context, signals <-chan os.Signal, f func()) error {
+	for {
+		select {
+		case <-signals:
+			f()
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // startSplay returns how far the first CreateSession is put off: an account

@@ -40,6 +40,8 @@ func TestScripts(t *testing.T) {
 			"expand":   expand,
 			"put":      put,
 			"fault":    fault,
+			"deny":     deny,
+			"queue":    queue,
 			"issue":    issue,
 			"mode":     mode,
 			"exitcode": exitcode,

@@ -76,6 +76,23 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(labOf(ts).AddFault(f))
 }
 
+// deny takes an operation on a secret away from the role.
+//
+//	deny GetSecretValue NAME
+func deny(ts *testscript.TestScript, _ bool, args []string) {
+	labOf(ts).Deny(args[0], args[1])
+}
+
+// queue makes a queue that hears of changes, and sets QUEUE to its URL.
+//
+//	queue NAME
+func queue(ts *testscript.TestScript, _ bool, args []string) {
+	path, err := labOf(ts).CreateQueue(args[0])
+	ts.Check(err)
+	ts.Check(labOf(ts).Subscribe(args[0], awslab.EventForm{}))
+	ts.Setenv("QUEUE", ts.Getenv("ENDPOINT")+path)
+}
+
 // issue writes a certificate and its key to the two files.
 //
 //	issue ok | expired | early | ca | rsa CERTIFICATE KEY
@@ -134,19 +151,21 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(unix.Kill(pid, unix.SignalNum("SIG"+args[0])))
 }
 
-// waitfile waits until a file is there, for ten seconds at most.
+// waitfile waits until a file is there, and is as another if one is named, for
+// ten seconds at most.
 //
-//	waitfile FILE
+//	waitfile FILE [LIKE]
 func waitfile(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.After(10 * time.Second)
 	for {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+		content, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && (len(args) < 2 || string(content) == ts.ReadFile(args[1])) {
 			return
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline:
-			ts.Fatalf("%s is not there after ten seconds", args[0])
+			ts.Fatalf("%s is not as wanted after ten seconds", args[0])
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -14,7 +15,7 @@ import (
 
 // writeTable writes a status for a person.
 func writeTable(out io.Writer, s serve.Status) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := newTable()
 	ready := "ready"
 	if !s.Ready {
 		ready = "not ready"
@@ -27,9 +28,9 @@ func writeTable(out io.Writer, s serve.Status) error {
 		i := s.Identities[name]
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", name, i.Subject, i.Serial, i.Key, ends(i.NotAfter))
 		if i.Subject != "" {
-			_, _ = fmt.Fprintf(t, "  issuer %s, serial %s in hex, key in %s%s\n", i.Issuer, i.SerialHex, i.Place, names(i.SAN))
+			t.note(fmt.Sprintf("  issuer %s, serial %s in hex, key in %s%s", i.Issuer, i.SerialHex, i.Place, names(i.SAN)))
 		}
-		problem(t, i.Error)
+		t.problem(i.Error)
 	}
 	if len(s.Roles) > 0 {
 		_, _ = fmt.Fprintln(t, "\nROLE\tREGION\tSESSION\tENDS\t")
@@ -37,7 +38,7 @@ func writeTable(out io.Writer, s serve.Status) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Roles)) {
 		r := s.Roles[name]
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, r.Region, first(r.AccessKeyID, "none"), ends(r.Expires))
-		problem(t, r.Error)
+		t.problem(r.Error)
 	}
 	if len(s.Apps) > 0 {
 		_, _ = fmt.Fprintln(t, "\nAPP\tSTATE\tGENERATION\tAGE\tFILES\tOWED\t")
@@ -46,19 +47,65 @@ func writeTable(out io.Writer, s serve.Status) error {
 		a := s.Apps[name]
 		age := time.Duration(a.AgeSeconds * float64(time.Second)).Round(time.Second)
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%s\t\n", name, a.State, a.Generation, age, len(a.Files), first(strings.Join(a.Owed, ", "), "-"))
-		problem(t, a.Error)
+		t.problem(a.Error)
 	}
-	return t.Flush()
+	if q := s.Watch.Queue; q.URL != "" {
+		heard := "none yet"
+		if q.LastMessage != nil {
+			heard = time.Since(*q.LastMessage).Round(time.Second).String() + " ago"
+		}
+		_, _ = fmt.Fprintf(t, "\nQUEUE\tSTATE\tLAST MESSAGE\t\n%s\t%s\t%s\t\n", q.URL, first(string(q.State), "starting"), heard)
+		t.problem(q.Error)
+	}
+	return t.flush(out)
 }
 
-// problem writes what is wrong under the row it belongs to.
-func problem(t io.Writer, text string) {
+// table lays rows out in columns, and then puts the notes between them: a line
+// without columns would end those above it.
+type table struct {
+	layout bytes.Buffer
+	tabs   *tabwriter.Writer
+	rows   int
+	notes  map[int][]string // by the number of rows before them
+}
+
+func newTable() *table {
+	t := &table{notes: map[int][]string{}}
+	t.tabs = tabwriter.NewWriter(&t.layout, 0, 0, 2, ' ', 0)
+	return t
+}
+
+// Write takes rows, their cells each ended by a tab.
+func (t *table) Write(rows []byte) (int, error) {
+	t.rows += bytes.Count(rows, []byte("\n"))
+	return t.tabs.Write(rows)
+}
+
+func (t *table) note(line string) { t.notes[t.rows] = append(t.notes[t.rows], line) }
+
+// problem notes what is wrong under the row it belongs to.
+func (t *table) problem(text string) {
 	if text == "" {
 		return
 	}
 	for line := range strings.SplitSeq(text, "\n") {
-		_, _ = fmt.Fprintf(t, "  ! %s\n", line)
+		t.note("  ! " + line)
 	}
+}
+
+func (t *table) flush(out io.Writer) error {
+	_ = t.tabs.Flush() // a buffer takes everything
+	var text strings.Builder
+	rows := 0
+	for row := range strings.Lines(t.layout.String()) {
+		text.WriteString(strings.TrimRight(row, " \n") + "\n")
+		rows++
+		for _, line := range t.notes[rows] {
+			text.WriteString(line + "\n")
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
 }
 
 // names lists a certificate's alternative names, if it has any.

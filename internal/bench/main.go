@@ -22,7 +22,7 @@ type settings struct {
 	binary    string
 	parent    string        // the folder in which everything happens
 	runs      int           // of each cold start, after one to warm up
-	rotations int           // label moves
+	rotations int           // label moves; a secret has room for a hundred versions a day
 	idle      time.Duration // how long a sidecar is watched doing nothing
 }
 
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, pr
 	if len(args) == 2 && args[0] == "floor" {
 		return runFloor(ctx, args[1], getenv("NOTIFY_SOCKET"))
 	}
-	s := settings{runs: 15, rotations: 100, idle: 10 * time.Minute}
+	s := settings{runs: 15, rotations: 95, idle: 10 * time.Minute}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&s.binary, "binary", "bin/outrider", "the binary to measure")
 	// Not /tmp, which may be in memory, and whose many entries make watching slow.
@@ -80,6 +80,8 @@ func measure(ctx context.Context, s settings, progress io.Writer) (r report, err
 	}{
 		{"cold starts", stage.coldStarts},
 		{"label moves", stage.labelMoves},
+		{"label moves with push", stage.pushedMoves},
+		{"calls an hour", stage.steadyState},
 		{fmt.Sprintf("%s of idling", s.idle), stage.idling},
 	} {
 		_, _ = fmt.Fprintln(progress, "bench:", step.name)

@@ -17,57 +17,72 @@ import (
 
 // labelMoves measures the time from a label's move to the demo's program
 // having read its file again, with a look every second.
-func (s *stage) labelMoves(ctx context.Context, r *report) error {
-	const id = "bench/moving"
-	values := [2]value{newValue(), newValue()}
-	var versions [2]string
-	var err error
-	if versions[0], err = s.write(ctx, "CreateSecret", map[string]any{"Name": id, "SecretString": values[0].String()}); err != nil {
-		return err
-	}
-	if versions[1], err = s.write(ctx, "PutSecretValue", map[string]any{
-		"SecretId": id, "SecretString": values[1].String(), "VersionStages": []string{"BENCH"},
-	}); err != nil {
-		return err
-	}
-	program, lines, stop, err := s.application(ctx, id)
+func (s *stage) labelMoves(ctx context.Context, r *report) (err error) {
+	r.moves, err = s.move(ctx, "bench/moving", "{interval: 1s}")
+	return err
+}
+
+// pushedMoves measures the same with a queue that says what changed, and
+// default settings.
+func (s *stage) pushedMoves(ctx context.Context, r *report) (err error) {
+	r.pushes, err = s.move(ctx, "bench/pushed", fmt.Sprintf("{queue: %q}", s.setup.Queue))
+	return err
+}
+
+// move rotates a secret again and again under a sidecar that watches in that
+// way: a new version is put first, and then the label moves to it.
+func (s *stage) move(ctx context.Context, id, watch string) (sample, error) {
+	current := newValue()
+	from, err := s.write(ctx, "CreateSecret", map[string]any{"Name": id, "SecretString": current.String()})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	program, lines, stop, err := s.application(ctx, id, watch)
+	if err != nil {
+		return nil, err
 	}
 	defer stop()
-	if err := reads(lines, values[0]); err != nil {
-		return err
+	if err := reads(lines, current); err != nil {
+		return nil, err
 	}
-	for i := range s.rotations {
-		// Otherwise each move would come just after a look, and wait longest.
-		select {
-		case <-time.After(rand.N(1200 * time.Millisecond)): //nolint:gosec // luck, not a secret
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	var moves sample
+	for i := range s.rotations + 1 {
+		current = newValue()
+		to, err := s.write(ctx, "PutSecretValue", map[string]any{
+			"SecretId": id, "SecretString": current.String(), "VersionStages": []string{"AWSPENDING"},
+		})
+		if err != nil {
+			return nil, err
 		}
-		from, to := i%2, 1-i%2
+		// Otherwise each move would come just after a look, and wait longest.
+		if err := pause(ctx, rand.N(1200*time.Millisecond)); err != nil { //nolint:gosec // luck, not a secret
+			return nil, err
+		}
 		began := time.Now()
 		if err := s.admin.call(ctx, "UpdateSecretVersionStage", map[string]string{
-			"SecretId": id, "VersionStage": "AWSCURRENT", "MoveToVersionId": versions[to], "RemoveFromVersionId": versions[from],
+			"SecretId": id, "VersionStage": "AWSCURRENT", "MoveToVersionId": to, "RemoveFromVersionId": from,
 		}, &struct{}{}); err != nil {
-			return err
+			return nil, err
 		}
-		if err := reads(lines, values[to]); err != nil {
-			return fmt.Errorf("move %d: %w: %s", i, err, program.log.String())
+		if err := reads(lines, current); err != nil {
+			return nil, fmt.Errorf("move %d: %w: %s", i, err, program.log.String())
 		}
-		r.moves = append(r.moves, time.Since(began))
+		if i > 0 { // the first one warms up; the queue has the news of a thousand other secrets before it
+			moves = append(moves, time.Since(began))
+		}
+		from = to
 	}
-	return nil
+	return moves, nil
 }
 
 // application starts a sidecar for one secret and the program that it tells,
 // and returns that program, what it says, and what ends both.
-func (s *stage) application(ctx context.Context, id string) (*process, *bufio.Reader, func(), error) {
+func (s *stage) application(ctx context.Context, id, watch string) (*process, *bufio.Reader, func(), error) {
 	dir, err := s.folder()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	configuration := s.head() + fmt.Sprintf(`watch: {interval: 1s}
+	configuration := s.head() + fmt.Sprintf(`watch: %s
 apps:
   moving:
     secrets:
@@ -77,7 +92,7 @@ apps:
         destination: moving.properties
     notify:
       - {signal: HUP, pid_file: moving.pid}
-`, id)
+`, watch, id)
 	if err := os.WriteFile(filepath.Join(dir, "outrider.yaml"), []byte(configuration), 0o600); err != nil {
 		return nil, nil, nil, err
 	}

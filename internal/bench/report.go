@@ -14,6 +14,8 @@ type report struct {
 	machine
 	starts []start
 	moves  sample
+	pushes sample // moves with push
+	hours  []hourly
 	rests  []*rest
 }
 
@@ -50,9 +52,12 @@ func (r *report) latest() string {
 	for _, t := range r.rests {
 		fmt.Fprintf(&b, "| processor time, %v: over %g min of idling | < 20 ms a minute | %s ms a minute |\n", t.shape, r.idle.Minutes(), milliseconds(t.used))
 	}
-	fmt.Fprintf(&b, "| label moved to program has re-read, %d times: p50, p99 | | %s, %s ms |\n",
+	fmt.Fprintf(&b, "| label moved to program has re-read, looking every second, %d times: p50, p99 | | %s, %s ms |\n",
 		len(r.moves), milliseconds(r.moves.median()), milliseconds(r.moves.at(0.99)))
+	fmt.Fprintf(&b, "| label moved to program has re-read, push and default settings, %d times: p50, p99 | < 25, 100 ms | %s, %s ms |\n",
+		len(r.pushes), milliseconds(r.pushes.median()), milliseconds(r.pushes.at(0.99)))
 	fmt.Fprintf(&b, "| binary, stripped | < 24 MiB | %s MiB |\n", mebibytes(r.size))
+	b.WriteString(r.hourlyTable())
 	return b.String()
 }
 
@@ -75,7 +80,8 @@ func (r *report) row() string {
 		idle = append(idle, milliseconds(t.used))
 	}
 	cells = append(cells, strings.Join(memory, " / "), strings.Join(idle, " / "),
-		milliseconds(r.moves.median())+" / "+milliseconds(r.moves.at(0.99)), mebibytes(r.size))
+		milliseconds(r.moves.median())+" / "+milliseconds(r.moves.at(0.99))+", "+milliseconds(r.pushes.median())+" / "+milliseconds(r.pushes.at(0.99)),
+		mebibytes(r.size))
 	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 

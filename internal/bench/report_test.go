@@ -38,7 +38,7 @@ func TestARunTakesItsPlaceInTheDocument(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := report{settings: settings{idle: 10 * time.Minute}, moves: sample{time.Second}}
+	r := report{settings: settings{idle: 10 * time.Minute}, moves: sample{time.Second}, pushes: sample{time.Millisecond}}
 	for _, version := range []string{"v1", "v2", "v2"} {
 		r.version = version
 		if err := r.write(path); err != nil {

@@ -46,6 +46,7 @@ type setup struct {
 	PrivateKey      string `json:"private_key"`
 	AccessKeyID     string `json:"access_key_id"`
 	SecretAccessKey string `json:"secret_access_key"`
+	Queue           string `json:"queue"` // URL
 }
 
 // stage is where everything happens: a folder, and the lab with its secrets.

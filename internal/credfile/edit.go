@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"outrider/secret"
 )
@@ -31,7 +32,7 @@ type Credentials struct {
 //
 // Source: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 func Edit(old secret.Value, profile string, c Credentials) (secret.Value, error) {
-	if !profilePattern.MatchString(profile) || profile == "DEFAULT" {
+	if profile == "" || profile == "DEFAULT" || strings.ContainsFunc(profile, unfit) {
 		return secret.Value{}, fmt.Errorf("profile %q: not a name that every SDK reads; leave out spaces and []#;", profile)
 	}
 	settings, err := c.settings()
@@ -80,12 +81,16 @@ func Expire(old secret.Value, profile string, now time.Time) (secret.Value, erro
 	return secret.Text(f.text()), nil
 }
 
+// unfit reports what must not stand in a profile's name.
+func unfit(r rune) bool {
+	return unicode.IsSpace(r) || unicode.Is(unicode.C, r) || strings.ContainsRune("[]#;\uFFFD", r)
+}
+
 // expiresKey is a key that no SDK reads, and people do.
 const expiresKey = "x_security_token_expires"
 
 var (
-	profilePattern = regexp.MustCompile(`^[^\s\pC\[\]#;]+$`)
-	valuePattern   = regexp.MustCompile(`^[0-9A-Za-z/+=_.:-]+$`)
+	valuePattern = regexp.MustCompile(`^[0-9A-Za-z/+=_.:-]+$`)
 )
 
 // setting is one of our keys in lower case, by which readers compare them,

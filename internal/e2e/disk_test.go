@@ -197,12 +197,14 @@ apps:
 		t.Fatal(err)
 	}
 	// The journal's last page still has room for some generations.
-	n, err := 0, error(nil)
-	for ; err == nil && n < 50; n++ {
+	n, app := 0, serve.App{}
+	for ; app.Error == "" && n < 50; n++ {
 		s.put("db", fmt.Sprint(n))
-		_, err = s.outrider("refresh")
+		app = s.until("billing", "at its next generation, or failing", func(a serve.App) bool {
+			return a.Generation == uint64(n)+2 || a.Error != ""
+		})
 	}
-	app := s.fails("billing", "write journal "+s.path("state/billing.journal"), "no space left on device: free space or inodes on the file system of "+state)
+	app = s.fails("billing", "write journal "+s.path("state/billing.journal"), "no space left on device: free space or inodes on the file system of "+state)
 	if app.State != serve.Failing || app.Generation != uint64(n) {
 		t.Errorf("state %s, generation %d; want failing, %d", app.State, app.Generation, n)
 	}

@@ -33,6 +33,13 @@ type scene struct {
 	head string   // of the configuration
 }
 
+// queue is the name of the queue that hears of changes in a scene's lab.
+const queue = "e2e"
+
+// pushed is for a configuration whose changes come by the queue, and by it
+// alone. AWS_ENDPOINT_URL says where that is.
+const pushed = "watch: {interval: 1h, queue: https://sqs.us-east-1.amazonaws.com/111122223333/" + queue + "}\n"
+
 // newScene returns a scene whose files stand below parent, empty for the
 // system's folder of temporary files.
 func newScene(t *testing.T, parent string) *scene {
@@ -44,6 +51,12 @@ func newScene(t *testing.T, parent string) *scene {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	lab, err := awslab.New(awslab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = lab.CreateQueue(queue); err == nil {
+		err = lab.Subscribe(queue, awslab.EventForm{})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,13 @@ func rooms() map[string][]string {
 	const (
 		aws            = "github.com/aws/aws-sdk-go-v2"
 		secretsmanager = "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+		sqs            = "github.com/aws/aws-sdk-go-v2/service/sqs"
+		ssm            = "github.com/aws/aws-sdk-go-v2/service/ssm"
 		smithy         = "github.com/aws/smithy-go"
 		rolesanywhere  = "github.com/aws/rolesanywhere-credential-helper"
 		cobra          = "github.com/spf13/cobra"
 		sprig          = "github.com/Masterminds/sprig/v3"
+		age            = "filippo.io/age"
 		mergo          = "dario.cat/mergo"
 		toml           = "github.com/BurntSushi/toml"
 		yaml           = "go.yaml.in/yaml/v3"
@@ -35,24 +38,37 @@ func rooms() map[string][]string {
 		shell          = "mvdan.cc/sh/v3"
 		gospiffe       = "github.com/spiffe/go-spiffe/v2"
 		grpc           = "google.golang.org/grpc"
+		prometheus     = "github.com/prometheus/client_golang"
 	)
 	return map[string][]string{
-		"agent":                  {"deliver", "internal/config", "internal/credfile", "internal/watch", "refresher", "render", "secret", "serve", "session", "signer", "signer/source", "store", "verify", aws, xsync, xsys},
+		"agent":                  {"audit", "cost", "deliver", "doctor", "internal/config", "internal/credfile", "internal/watch", "meter", "policy", "refresher", "render", "sealed", "secret", "serve", "session", "signer", "signer/source", "store", "store/events", "verify", aws, xsync, xsys},
+		"audit":                  {},
 		"awslab":                 {},
-		"cmd/outrider":           {"agent", "awslab", "deliver", "internal/config", "secret", "serve", cobra, systemd, xsync, xsys},
+		"cmd/outrider":           {"agent", "awslab", "confine", "cost", "deliver", "doctor", "internal/config", "internal/journal", "policy", "secret", "serve", cobra, systemd, xsync, xsys},
+		"cost":                   {"refresher"},
+		"confine":                {xsys},
 		"deliver":                {"internal/child", "secret", dbus, xsys},
+		"doctor":                 {},
 		"internal/bench":         {"signer", xsys},
 		"internal/child":         {xsys},
 		"internal/config":        {"secret", xsys, yaml},
 		"internal/credfile":      {"secret"},
 		"internal/e2e":           {},
+		"internal/fence":         {},
+		"internal/fleet":         {"refresher"},
 		"internal/hosttest":      {},
 		"internal/house":         {},
+		"internal/journal":       {xsys},
+		"internal/inventory":     {},
+		"internal/machinetest":   {},
 		"internal/mariadbtest":   {mysql, xsys},
 		"internal/pkitest":       {gospiffe, grpc},
 		"internal/watch":         {fsnotify},
+		"meter":                  {"serve", aws, prometheus},
+		"policy":                 {"secret"},
 		"refresher":              {},
 		"render":                 {"secret", mergo, sprig, toml, yaml, shell},
+		"sealed":                 {"deliver", "secret", age},
 		"secret":                 {},
 		"serve":                  {"secret", xsys},
 		"session":                {"secret", "signer", aws, sts, rolesanywhere, smithy},
@@ -62,7 +78,8 @@ func rooms() map[string][]string {
 		"signer/source":          {"secret", "signer", "signer/internal/device", "signer/pkcs11", "signer/spiffe", "signer/tpm"},
 		"signer/spiffe":          {},
 		"signer/tpm":             {"secret", "signer/internal/device", gotpm},
-		"store":                  {"secret", aws, secretsmanager, smithy},
+		"store":                  {"refresher", "secret", aws, secretsmanager, ssm, smithy},
+		"store/events":           {"secret", "store", aws, smithy, sqs},
 		"verify":                 {"internal/child", "render", "secret", mysql},
 	}
 }
@@ -80,10 +97,17 @@ func outOfReach() map[string][]string {
 		"signer/tpm":             {"net/http", "os/exec"},
 		"session":                {"os", "os/exec"},
 		"store":                  {"io/fs", "os", "os/exec", "path/filepath"},
+		"store/events":           {"io/fs", "os", "os/exec", "path/filepath"},
 		"refresher":              {"net", "net/http", "os", "os/exec"},
 		"render":                 {"net", "net/http", "os", "os/exec"},
 		"deliver":                {"net/http"},
+		"policy":                 {"net", "net/http", "os", "os/exec"},
+		"cost":                   {"net", "net/http", "os", "os/exec"},
+		"doctor":                 {"os", "os/exec"},
 		"verify":                 {"net/http"},
+		"meter":                  {"net", "os", "os/exec"},
+		"audit":                  {"net", "net/http", "os/exec"},
+		"internal/journal":       {"net/http", "os", "os/exec"},
 	}
 }
 
