@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 tool := go tool -modfile=tools/go.mod
 
 .NOTPARALLEL:
-.PHONY: help build build-pkcs11 demo test check format vet lint vuln cross size fmt fuzz bench clean
+.PHONY: help build build-pkcs11 demo test check format vet lint vuln cross size fmt fuzz bench fleet package reproduce e2e clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ test: ## run every test, installing what they run against where that is allowed
 	scripts/test $(TESTFLAGS)
 
 check: TESTFLAGS = -race -shuffle=on
-check: format vet lint vuln cross size test demo ## do all that CI does, in the same order
+check: format vet lint vuln cross size test demo e2e ## do all that CI does, in the same order
 
 format: ## fail where gofmt would change a file
 	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not formatted (make fmt): $$files"; exit 1; }
@@ -31,8 +31,9 @@ format: ## fail where gofmt would change a file
 vet: ## run go vet
 	go vet ./...
 
-lint: ## run golangci-lint; .golangci.yml gives each linter's reason
+lint: ## run golangci-lint, each linter's reason is in .golangci.yml; decode the Kubernetes manifests strictly
 	$(tool) golangci-lint run
+	go run -C tools/manifests . $(CURDIR)/configs/kubernetes/*.yaml
 
 vuln: ## look for known vulnerabilities in what is called, where the database can be reached
 	scripts/vuln
@@ -51,6 +52,18 @@ fuzz: ## fuzz each target for FUZZTIME (10s); no part of check, whose outcome mu
 
 bench: build ## measure what docs/performance.md tells
 	scripts/bench $(BENCHFLAGS)
+
+fleet: ## simulate thousands of sidecars and write what docs/scale.md tells; takes minutes
+	go run ./internal/fleet -write
+
+package: ## build dist/outrider_VERSION_ARCH.deb and .rpm, with a bill of materials beside each
+	scripts/package $(VERSION)
+
+reproduce: ## build the packages twice, from two places, and compare their bytes
+	scripts/reproduce
+
+e2e: ## test the package on machines that boot systemd; needs root, and Debian's debootstrap and systemd-container
+	scripts/e2e $(E2EFLAGS)
 
 clean: ## remove what the other targets made
 	rm -rf bin dist

@@ -1,0 +1,2 @@
+// Package machinetest tests the package, its units and its hardening on machines that boot a real systemd.
+package machinetest
