@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -119,15 +120,13 @@ func (h *house) putParameter(name string) {
 func TestReferencesAreCountedByHowTheyAreRead(t *testing.T) {
 	h := newHouse(t)
 	app := h.app("one", "a", "b")
-	for name, ref := range map[string]secret.Ref{
+	maps.Copy(app.Secrets, map[string]secret.Ref{
 		"pending": {ID: "a", Stage: "AWSPENDING"}, "labelled": {ID: "a", Stage: "blue"}, "pinned": {ID: "a", VersionID: "v"},
 		"foreign":   {ID: "arn:aws:secretsmanager:us-east-1:444455556666:secret:x-a1b2c3", Stage: secret.Current},
 		"own":       {ID: "arn:aws:secretsmanager:us-east-1:" + h.setup.Account + ":secret:x-a1b2c3", Stage: secret.Current},
 		"parameter": {Kind: secret.Parameter, ID: "/p"}, "tree": {Kind: secret.Parameters, ID: "/q"},
 		"shared": {Kind: secret.Parameter, ID: "arn:aws:ssm:us-east-1:444455556666:parameter/p"},
-	} {
-		app.Secrets[name] = ref
-	}
+	})
 	c := h.config(time.Hour, app)
 	want := cost.Refs{Secrets: 3, Labelled: 2, UnheraldedSecrets: 2, Parameters: 1, UnheraldedParameters: 1, Pages: 1}
 	if diff := cmp.Diff(want, h.agent(c).Costs(0).Roles[0].All); diff != "" {
