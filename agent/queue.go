@@ -46,6 +46,7 @@ type queue struct {
 	failures int // in a row
 	state    serve.QueueState
 	err      error     // while the state is failing
+	full     error     // while what came in cannot be deleted
 	heard    time.Time // when a message last came in
 }
 
@@ -118,14 +119,30 @@ func (q *queue) look(ctx context.Context) error {
 	}
 	batch, err := q.from.Receive(ctx, wait)
 	q.came = len(batch.Bodies) > 0
-	if q.came {
-		q.pass(batch)
-		err = q.from.Delete(ctx, batch)
-	}
 	if ctx.Err() == nil { // else it was called off, which says nothing about the queue
 		q.record(err)
 	}
+	if !q.came {
+		return err
+	}
+	q.pass(batch)
+	err = q.from.Delete(ctx, batch)
+	if ctx.Err() == nil {
+		q.emptied(err)
+	}
 	return err
+}
+
+// emptied notes whether what came in could be deleted. Events come in all the
+// same, and again and again.
+func (q *queue) emptied(err error) {
+	q.mu.Lock()
+	before := q.full
+	q.full = err
+	q.mu.Unlock()
+	if changedError(before, err) {
+		q.log.Warn("queue not emptied", "queue", q.watch.Queue, "error", err)
+	}
 }
 
 // pass has the roles read again what a batch is about, each thing once.
@@ -204,7 +221,7 @@ func (q *queue) record(err error) {
 func (q *queue) status() serve.Queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	status := serve.Queue{URL: q.watch.Queue, State: q.state, Error: text(q.err)}
+	status := serve.Queue{URL: q.watch.Queue, State: q.state, Error: text(cmp.Or(q.err, q.full))}
 	if heard := q.heard; !heard.IsZero() {
 		status.LastMessage = &heard
 	}

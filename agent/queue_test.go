@@ -149,6 +149,31 @@ func TestAnEventIsBelievedOverAReadThatLags(t *testing.T) {
 	})
 }
 
+func TestALabelOfAParameterIsFollowedThoughTheReadLags(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		for _, v := range []string{"0", "1"} {
+			if _, err := h.lab.PutParameter("/p", v, awslab.TypeSecureString); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.lab.LabelParameter("/p", "green", 1); err != nil {
+			t.Fatal(err)
+		}
+		one := h.app("one")
+		one.Secrets["p"] = secret.Ref{Kind: secret.Parameter, ID: "/p:green"}
+		one.Files[0].Text = "{{ .p }}\n"
+		stop := h.run(h.agent(h.queued(awslab.EventForm{}, one)))
+		defer stop()
+		h.await("one", "0\n", time.Second)
+		time.Sleep(time.Minute)
+		h.lab.SetStaleness(2 * time.Second)
+		if err := h.lab.LabelParameter("/p", "green", 2); err != nil { // the event says neither version nor date
+			t.Fatal(err)
+		}
+		h.await("one", "1\n", 15*time.Second)
+	})
+}
+
 func TestAnEventConcernsTheRoleThatReads(t *testing.T) {
 	r := &role{Role: config.Role{
 		Region: "eu-west-1", Role: "arn:aws:iam::111122223333:role/a",
@@ -224,6 +249,39 @@ func TestMessagesThatAreNoEventsDoNoHarmAndAreDeleted(t *testing.T) {
 		}
 		h.put("a", "1")
 		h.await("one", "1\n", 10*time.Millisecond)
+	})
+}
+
+// Messages that stay cost calls, and hold nothing up; status says why.
+func TestAQueueThatCannotBeEmptiedIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.put("db", "one")
+		c := h.queued(awslab.EventForm{}, h.app("billing", "db"))
+		a := h.agent(c)
+		stop := h.run(a)
+		defer stop()
+		time.Sleep(time.Minute)
+		if err := h.lab.AddFault(awslab.Fault{Kind: awslab.Fail, Operation: "sqs.DeleteMessageBatch"}); err != nil {
+			t.Fatal(err)
+		}
+		h.put("db", "two")
+		h.await("billing", "two\n", 10*time.Second)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		queue := a.Status(serve.Self()).Watch.Queue
+		if queue.State != serve.Receiving || !strings.Contains(queue.Error, "DeleteMessage") {
+			t.Errorf("the queue is %s, error %q; want it to receive, and to say what it cannot delete", queue.State, queue.Error)
+		}
+		if got := strings.Count(h.log.String(), `"msg":"queue not emptied"`); got != 1 {
+			t.Errorf("it is said %d times in an hour, want once", got)
+		}
+		h.lab.ClearFaults()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if queue := a.Status(serve.Self()).Watch.Queue; queue.Error != "" {
+			t.Errorf("mended, and it says %q", queue.Error)
+		}
 	})
 }
 

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,9 +22,9 @@ type entry struct {
 	still uint64         // the tick before the last look that found it current
 	tried time.Time      // when the last read or look began
 
-	past    []string // the ids that were held before, the newest last
-	doubted string   // the id of an older version that was seen to hold the label
+	doubted string // the id of an older version that was seen to hold the label
 	doubtAt time.Time
+	behind  time.Time // until then events alone are not relied on
 
 	breaker refresher.Breaker // open while it is too early to try again what failed
 	opened  int               // how often the service's gate had been opened when it was last decided to read or look
@@ -158,11 +157,12 @@ func (s *Store) tried(e *entry, began time.Time, err error, roll float64) {
 type outcome struct {
 	known   bool
 	id, arn string
+	created int64 // a parameter that is made anew counts from 1 again
 	failed  string
 }
 
 func (e *entry) outcome() outcome {
-	o := outcome{known: e.known, id: e.held.ID, arn: e.held.ARN}
+	o := outcome{known: e.known, id: e.held.ID, arn: e.held.ARN, created: e.held.Created.UnixNano()}
 	if e.err != nil {
 		o.failed = "failed"
 		if told, ok := errors.AsType[*Error](e.err); ok {
@@ -187,11 +187,6 @@ func (e *entry) believe(v secret.Version, began time.Time, own bool) {
 		return
 	case began.Sub(e.doubtAt) < time.Second:
 		return
-	}
-	const remembered = 8
-	if v.ID != e.held.ID && e.held.ID != "" {
-		e.past = append(e.past, e.held.ID)
-		e.past = e.past[max(0, len(e.past)-remembered):]
 	}
 	e.held, e.doubted = v, ""
 }
@@ -220,6 +215,3 @@ func number(v secret.Version) int64 {
 	n, _ := strconv.ParseInt(v.ID, 10, 64)
 	return n
 }
-
-// held reports whether a version is or was held.
-func (e *entry) had(id string) bool { return e.held.ID == id || slices.Contains(e.past, id) }

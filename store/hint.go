@@ -19,6 +19,10 @@ type Hint struct {
 	At        time.Time // when it changed; zero: unknown, or the change leaves the parameter's own date as it was (a label)
 }
 
+// watched is for how long events alone are not relied on after one that told
+// of something that was not found.
+const watched = 15 * time.Minute
+
 // About reports whether a reference may be to what the hint is about. In case
 // of doubt it is: a read too many does no harm.
 func (h Hint) About(ref secret.Ref) bool {
@@ -103,6 +107,7 @@ func (s *Store) Hinted(refs []secret.Ref, h Hint) func(context.Context) {
 			continue
 		}
 		about, before = append(about, e), append(before, e.held)
+		e.behind = now.Add(watched)
 		if !e.busy() {
 			f.add(s.begin(e, now), false)
 		}
@@ -128,25 +133,46 @@ func (s *Store) chase(ctx context.Context, e *entry, before secret.Version, h Hi
 		}
 		s.carryOut(ctx, s.announce([]secret.Ref{e.ref}, asOf, terms{}))
 		if s.caughtUp(e, before, h) || pause(ctx, wait) != nil {
-			return
+			break
 		}
 		asOf = time.Now()
 	}
 	s.carryOut(ctx, s.announce([]secret.Ref{e.ref}, asOf, terms{}))
+	s.watch(e, before, h)
 }
 
-// caughtUp reports whether an entry is as new as the hint says, or cannot be
-// read for now. Events have whole seconds.
+// caughtUp reports whether an entry is as new as the hint says, as far as that
+// says it, or cannot be read for now.
 func (s *Store) caughtUp(e *entry, before secret.Version, h Hint) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	moved := e.held.ID != before.ID
+	return e.err != nil || h.Version == "" && h.At.IsZero() || e.shows(before, h)
+}
+
+// watch ends a hint. Unless what it told of was found, the entry is looked at in
+// ten seconds, and for a while at its interval although events come in.
+func (s *Store) watch(e *entry, before secret.Version, h Hint) {
+	s.mu.Lock()
 	switch {
-	case e.err != nil || moved && e.doubted == "":
-		return true
-	case h.Parameter:
-		return h.At.IsZero() || !e.held.Created.Before(h.At.Add(-2*time.Second))
+	case e.err != nil, e.doubted != "": // it is read again anyway
+	case e.shows(before, h):
+		e.behind = time.Time{}
 	default:
-		return h.Version == "" || e.had(h.Version)
+		e.next = time.Now().Add(10 * time.Second).Round(0)
 	}
+	s.mu.Unlock()
+	s.ended(e.ref, false)
+}
+
+// shows reports whether what a hint told of has been read: the version that it
+// names, whether that was held before or others have come since; else any other
+// than before, or one of its date. Events have whole seconds, and those with a
+// date do not move labels.
+func (e *entry) shows(before secret.Version, h Hint) bool {
+	if h.Version != "" {
+		return e.held.ID == h.Version
+	}
+	moved := e.held.ID != before.ID && e.doubted == ""
+	_, selector := splitParameter(e.ref.ID)
+	return moved || !h.At.IsZero() && (selector != "" || !e.held.Created.Before(h.At.Add(-2*time.Second)))
 }

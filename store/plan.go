@@ -98,7 +98,7 @@ func (s *Store) uncovered(e *entry) bool {
 
 // swept reports whether the entry is looked at by the pass.
 func (s *Store) swept(e *entry) bool {
-	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == ""
+	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == "" && !time.Now().Before(e.behind)
 }
 
 // Look begins the planned looks that are due, and returns the function that
@@ -204,6 +204,7 @@ func (s *Store) addSweep(l *look, now time.Time) {
 		return
 	}
 	few := s.stalest(now)
+	late := len(few) > 0 && now.Round(0).Sub(few[0].seen.Round(0)) > 2*s.plan.pass // the machine was suspended
 	batch := len(few) > 1 && few[0].batchable()
 	calls := 1
 	for _, e := range few {
@@ -214,7 +215,11 @@ func (s *Store) addSweep(l *look, now time.Time) {
 			s.addLook(l, e, now)
 		}
 	}
-	s.plan.sweep = now.Add(refresher.Poll(s.gap(now)*time.Duration(calls), s.roll())).Round(0)
+	gap := s.gap(now)
+	if late {
+		gap = min(gap, time.Second)
+	}
+	s.plan.sweep = now.Add(refresher.Poll(gap*time.Duration(calls), s.roll())).Round(0)
 }
 
 // stalest returns of those that the pass looks at the one that was seen longest
@@ -324,6 +329,9 @@ func (s *Store) described(e *entry, seen sight, err error, began time.Time, tick
 		s.tried(e, began, nil, s.roll())
 	}
 	s.replan(e, began, true, s.roll())
+	if moved {
+		e.next = began.Round(0) // the read under way may be from before: look again after it
+	}
 	return fresh{}, was != e.outcome()
 }
 

@@ -560,3 +560,84 @@ func TestPlanForgetsWhatItDoesNotName(t *testing.T) {
 		}
 	})
 }
+
+func TestAfterASuspendEverythingIsLookedAtWithinMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lab, err := awslab.New(awslab.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs, all := secrets(200), map[string]secret.Ref{}
+		for _, r := range refs {
+			put(t, lab, r.ID, "0")
+			all[r.ID] = r
+		}
+		s := New(Options{Region: "us-east-1", Transport: lab.RoundTripper(), Sessions: &keys{setup: lab.Setup()}})
+		s.Plan(refs, 5*time.Minute)
+		s.Begin(refs)(t.Context())
+		shot, err := s.Get(t.Context(), all, time.Time{}, secret.Snapshot{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := func() {
+			if carryOut := s.Look(time.Now(), 50*time.Minute); carryOut != nil {
+				carryOut(t.Context())
+			}
+		}
+		step()
+		time.Sleep(48 * time.Hour) // nothing runs
+		woken := time.Now()
+		for s.Seen(all, shot).Before(woken) {
+			step()
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(woken); took > 5*time.Minute {
+			t.Errorf("all are known to be current only %v after the machine woke", took)
+		}
+	})
+}
+
+func TestLabelSeenToMoveDuringAnOlderReadIsLookedAtAgainAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lab, err := awslab.New(awslab.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs := secrets(1)
+		put(t, lab, "s/0", "0")
+		way := &slow{next: lab.RoundTripper()}
+		s := New(Options{Region: "us-east-1", Transport: way, Sessions: &keys{setup: lab.Setup()}})
+		s.Plan(refs, 5*time.Minute)
+		s.Begin(refs)(t.Context())
+		time.Sleep(10 * time.Minute)
+		way.late = 2 * time.Second
+		var l look
+		s.mu.Lock()
+		s.addLook(&l, s.entry(refs[0]), time.Now())
+		s.mu.Unlock()
+		var read sync.WaitGroup
+		carryOut := s.Begin(refs)
+		read.Go(func() { carryOut(t.Context()) })
+		synctest.Wait() // the answer is made, and under way
+		put(t, lab, "s/0", "1")
+		s.lookAt(t.Context(), l)
+		read.Wait()
+		if next := time.Until(s.Next()); next > 0 {
+			t.Errorf("the next look is in %v, want at once", next)
+		}
+	})
+}
+
+// slow hands on the answers to GetSecretValue late.
+type slow struct {
+	next http.RoundTripper
+	late time.Duration
+}
+
+func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	out, err := s.next.RoundTrip(r)
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetSecretValue") {
+		time.Sleep(s.late)
+	}
+	return out, err
+}

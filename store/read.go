@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
 
 	"outrider/secret"
 )
@@ -93,11 +94,12 @@ func (s *Store) readBatch(ctx context.Context, batch []*read) {
 			return p.manager.batch(ctx, in, func(o *secretsmanager.Options) { o.Credentials = as })
 		})
 	})
-	switch {
-	case err != nil && classify(err) == denied:
+	switch c := classify(err); {
+	case c == denied, c == other && is[smithy.APIError](err): // what stands in for AWS may not know it
 		s.mu.Lock()
 		s.noBatch = time.Now().Add(forgiving)
 		s.mu.Unlock()
+	case c == gone: // one of them is asked for wrongly, or cannot be decrypted
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 	case err != nil:
 		for _, r := range batch {

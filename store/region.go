@@ -94,7 +94,10 @@ func (s *Store) inTurn(now time.Time) []*region {
 func (s *Store) answered(p *region, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.breaker.Record(ok, time.Now(), s.roll())
+	// What was under way when it opened says nothing new.
+	if now := time.Now(); ok || !p.breaker.Open(now) {
+		p.breaker.Record(ok, now, s.roll())
+	}
 }
 
 // in returns how the region knows a secret: an ARN names the region.

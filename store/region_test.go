@@ -169,3 +169,15 @@ func snapshotOf(t *testing.T, s *Store, r secret.Ref) secret.Snapshot {
 	}
 	return shot
 }
+
+func TestOneBadMomentCountsOnce(t *testing.T) {
+	twoRegions(t, func(t *testing.T, _, _ *awslab.Lab, s *Store) {
+		own := s.regions[0]
+		for range 200 { // calls that were under way together
+			s.answered(own, false)
+		}
+		if left := time.Until(own.breaker.Until()); left > 30*time.Second {
+			t.Errorf("the own region is not asked for %v, want half a minute at most", left)
+		}
+	})
+}

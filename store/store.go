@@ -179,6 +179,10 @@ func (s *Store) snapshot(refs map[string]secret.Ref) (shot secret.Snapshot, sinc
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(refs)) {
 		e := s.entry(refs[name])
+		if !e.known {
+			errs = append(errs, &Error{Ref: e.ref, Message: "forgotten while it was read, since the configuration in force does without it"})
+			continue
+		}
 		if e.err != nil {
 			// Without a session every reference fails for the one reason.
 			if !slices.Contains(errs, e.err) {
@@ -246,7 +250,12 @@ func (s *Store) entry(ref secret.Ref) *entry {
 func (s *Store) underWay(ref secret.Ref) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entry(ref).read.done
+	if r := s.entry(ref).read; r != nil {
+		return r.done
+	}
+	forgotten := make(chan struct{}) // by Plan, since it was read
+	close(forgotten)
+	return forgotten
 }
 
 // gateOf returns the gate of the service that keeps what ref names.

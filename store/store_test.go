@@ -350,3 +350,40 @@ func TestGetNeverTakesAReadForEndedThatIsNot(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func TestBatchThatIsRefusedAsAWholeIsReadSingly(t *testing.T) {
+	for _, code := range []string{"UnknownOperationException", "DecryptionFailure", "InvalidParameterException"} {
+		lab, _, s := newLab(t)
+		put(t, lab, "a", "1")
+		put(t, lab, "b", "2")
+		if err := lab.AddFault(awslab.Fault{Kind: awslab.Fail, Operation: "BatchGetSecretValue", Status: 400, Code: code}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := get(t, s, map[string]secret.Ref{"a": ref("a"), "b": ref("b")})
+		if err != nil || len(got) != 2 {
+			t.Errorf("%s: %d values, %v", code, len(got), err)
+		}
+	}
+}
+
+func TestGetSurvivesAPlanThatForgetsWhatItReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lab, err := awslab.New(awslab.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, lab, "a", "1")
+		way := &slow{lab.RoundTripper(), time.Second}
+		s := New(Options{Region: "us-east-1", Transport: way, Sessions: &keys{setup: lab.Setup()}})
+		var read sync.WaitGroup
+		read.Go(func() {
+			shot, err := s.Get(t.Context(), map[string]secret.Ref{"it": ref("a")}, time.Now(), secret.Snapshot{})
+			if v, _ := shot.Get("it"); err == nil && string(v.Value.Reveal()) != "1" {
+				t.Error("neither the value nor an error")
+			}
+		})
+		synctest.Wait()
+		s.Plan(nil, time.Minute)
+		read.Wait()
+	})
+}
