@@ -169,7 +169,7 @@ func (a *app) open() (*deliver.Ledger, error) {
 // delivered, else, without values, those of the last generation.
 func (a *app) inFiles() secret.Snapshot {
 	p := a.standing.now()
-	if len(p.snapshot.Names()) > 0 {
+	if p.snapshot.Len() > 0 {
 		return p.snapshot
 	}
 	versions, done := map[string]secret.Version{}, a.standing.delivered()
@@ -350,7 +350,7 @@ func (a *app) get(ctx context.Context, last secret.Snapshot) (secret.Snapshot, e
 // sighted notes that what is in the files was seen to be current.
 func (a *app) sighted() {
 	p := a.standing.now()
-	if p.err != nil || len(p.snapshot.Names()) == 0 {
+	if p.err != nil || p.snapshot.Len() == 0 {
 		return
 	}
 	seen := a.role.store.Seen(a.Secrets, p.snapshot)

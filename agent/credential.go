@@ -51,7 +51,7 @@ func (a *Agent) credential(ctx context.Context, unit, name string) (secret.Value
 // credential waits for values: after a restart the journal alone knows which
 // versions are in the files.
 func (a *app) credential(ctx context.Context, unit, name string) (secret.Value, error) {
-	p, err := a.standing.await(ctx, func(p progress) bool { return len(p.values().Names()) > 0 })
+	p, err := a.standing.await(ctx, func(p progress) bool { return p.values().Len() > 0 })
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("app %s: %w", a.Name, err)
 	}
@@ -68,7 +68,7 @@ func (a *app) credential(ctx context.Context, unit, name string) (secret.Value, 
 // values returns the snapshot that the application runs on, empty while only
 // the journal knows it.
 func (p progress) values() secret.Snapshot {
-	if len(p.snapshot.Names()) > 0 {
+	if p.snapshot.Len() > 0 {
 		return p.snapshot
 	}
 	return p.previous

@@ -24,7 +24,7 @@ type motion struct {
 // settle after the latest change of several, but no longer than longest.
 func (m *motion) moving(delivered, now secret.Snapshot, at time.Time, together [][]string, settle, longest time.Duration) bool {
 	changed := changedNames(delivered, now)
-	if len(changed) == 0 || len(delivered.Names()) < 2 {
+	if len(changed) == 0 || delivered.Len() < 2 {
 		return false
 	}
 	if m.began.IsZero() {

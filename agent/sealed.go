@@ -198,7 +198,7 @@ func (a *app) served(ledger *deliver.Ledger, last secret.Snapshot) {
 // doubt, the copy is of the one before. What cannot be kept is no reason not to
 // deliver it.
 func (a *app) seal(ledger *deliver.Ledger, s secret.Snapshot) {
-	if a.Sealed == nil || len(s.Names()) == 0 || ledger.Progress().Awaits {
+	if a.Sealed == nil || s.Len() == 0 || ledger.Progress().Awaits {
 		return
 	}
 	a.sealing.Lock()

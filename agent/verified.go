@@ -113,7 +113,7 @@ func (a *app) verified(ctx context.Context, ledger *deliver.Ledger, current secr
 	}
 	done := ledger.Progress()
 	situation := verify.Situation{Rules: a.rules, Current: verify.VersionsOf(current)}
-	if files := a.inFiles(); len(files.Names()) > 0 {
+	if files := a.inFiles(); files.Len() > 0 {
 		situation.Delivered = verify.VersionsOf(files)
 	}
 	candidates := map[verify.Candidate]secret.Snapshot{verify.Current: current}
@@ -140,7 +140,7 @@ func (a *app) verified(ctx context.Context, ledger *deliver.Ledger, current secr
 
 // try verifies a candidate by one rule.
 func (a *app) try(ctx context.Context, step verify.Step, candidate secret.Snapshot, generation uint64) verify.Result {
-	if len(candidate.Names()) == 0 {
+	if candidate.Len() == 0 {
 		return verify.Result{Verdict: verify.Inconclusive, Err: fmt.Errorf("the %s version may not be read; allow secretsmanager:GetSecretValue on it", step.Candidate)}
 	}
 	trial := verify.Trial{App: a.Name, Generation: generation, Snapshot: candidate, Now: time.Now()}

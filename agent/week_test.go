@@ -1,3 +1,8 @@
+//go:build !race
+
+// A week is some forty thousand calls with their signatures: under the race
+// detector minutes, in which the thirty days of another test find no less.
+
 package agent
 
 import (

@@ -96,7 +96,7 @@ func TestWhatWasSealedIsRead(t *testing.T) {
 	}
 	fewer := refs()
 	delete(fewer, "key")
-	if got, err = c.Read(fewer); err != nil || len(got.Names()) != 3 {
+	if got, err = c.Read(fewer); err != nil || got.Len() != 3 {
 		t.Errorf("without a secret that is no longer configured: %v, %v", got.Names(), err)
 	}
 }
@@ -194,8 +194,8 @@ func TestCopyIsRefused(t *testing.T) {
 			c := written(t)
 			test.harm(t, &c)
 			s, err := c.Read(refs())
-			if err == nil || len(s.Names()) > 0 || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %d secrets and %v, want none and %q", len(s.Names()), err, test.want)
+			if err == nil || s.Len() > 0 || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %d secrets and %v, want none and %q", s.Len(), err, test.want)
 			}
 			if err != nil && strings.Contains(err.Error(), canary) {
 				t.Error("the error tells what is in a file")

@@ -22,6 +22,9 @@ func NewSnapshot(taken time.Time, versions map[string]Version) Snapshot {
 // Taken returns when the snapshot was known to be current.
 func (s Snapshot) Taken() time.Time { return s.taken }
 
+// Len returns how many secrets the snapshot holds.
+func (s Snapshot) Len() int { return len(s.versions) }
+
 // Names returns the names of the snapshot's secrets, sorted.
 func (s Snapshot) Names() []string { return slices.Sorted(maps.Keys(s.versions)) }
 
