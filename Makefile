@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 tool := go tool -modfile=tools/go.mod
 
 .NOTPARALLEL:
-.PHONY: help build build-pkcs11 demo test check format vet lint vuln cross size fmt fuzz bench fleet package reproduce e2e clean
+.PHONY: help build build-pkcs11 demo test check format vet lint vuln cross size fmt fuzz bench soak fleet package reproduce e2e clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,8 @@ test: ## run every test, installing what they run against where that is allowed
 	scripts/test $(TESTFLAGS)
 
 check: TESTFLAGS = -race -shuffle=on
-check: format vet lint vuln cross size test demo e2e ## do all that CI does, in the same order
+check: FUZZTIME = 4s
+check: format vet lint vuln cross size test fuzz demo e2e ## do all that CI does, in the same order
 
 format: ## fail where gofmt would change a file
 	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not formatted (make fmt): $$files"; exit 1; }
@@ -47,11 +48,14 @@ size: build ## fail when the binary is 24 MiB or more
 fmt: ## format the code and group its imports
 	$(tool) golangci-lint fmt
 
-fuzz: ## fuzz each target for FUZZTIME (10s); no part of check, whose outcome must not hang on luck
+fuzz: ## fuzz each target for FUZZTIME (10s; 4s in check)
 	scripts/fuzz $(FUZZTIME)
 
 bench: build ## measure what docs/performance.md tells
 	scripts/bench $(BENCHFLAGS)
+
+soak: ## hold each fault of docs/faults.md for two minutes; takes a quarter of an hour
+	go test -count=1 -timeout 40m ./internal/faulttest -args -hold 2m
 
 fleet: ## simulate thousands of sidecars and write what docs/scale.md tells; takes minutes
 	go run ./internal/fleet -write

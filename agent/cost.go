@@ -3,6 +3,7 @@ package agent
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"outrider/cost"
@@ -18,7 +19,7 @@ func (a *Agent) Costs(changes float64) cost.Plan {
 	for _, name := range slices.Sorted(maps.Keys(w.roles)) {
 		r := w.roles[name]
 		heard := w.config.Watch.Queue == "" || w.config.Watch.Place.Region == r.Region && w.config.Watch.Place.Account == r.account()
-		role := cost.Role{Session: r.SessionDuration, Chain: len(r.Assume), All: r.count(r.refs, heard)}
+		role := cost.Role{Session: r.SessionDuration, Chain: len(r.Assume), All: r.count(r.refs, heard), Stored: stored(r.refs)}
 		for _, app := range r.apps {
 			role.Apps = append(role.Apps, r.count(slices.Collect(maps.Values(app.Secrets)), heard))
 			if app.MaxStale > 0 && (p.Stale == 0 || app.MaxStale < p.Stale) {
@@ -31,6 +32,24 @@ func (a *Agent) Costs(changes float64) cost.Plan {
 		p.Roles = append(p.Roles, role)
 	}
 	return p
+}
+
+// stored counts the secrets that references are to, by name or ARN.
+func stored(refs []secret.Ref) int {
+	names := map[string]bool{}
+	for _, ref := range refs {
+		_, name, isARN := strings.Cut(ref.ID, ":secret:")
+		switch i := len(name) - 7; {
+		case ref.Kind != secret.SecretsManager:
+		case !isARN:
+			names[ref.ID] = true
+		case i > 0 && name[i] == '-': // the six characters that AWS adds
+			names[name[:i]] = true
+		default:
+			names[name] = true
+		}
+	}
+	return len(names)
 }
 
 // count sorts references by how they are read, and by whether the queue hears

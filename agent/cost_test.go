@@ -139,3 +139,14 @@ func TestReferencesAreCountedByHowTheyAreRead(t *testing.T) {
 		t.Errorf("references with a queue of another region (-want +got):\n%s", diff)
 	}
 }
+
+func TestSecretIsPaidForOnceUnderAllItsLabelsAndSpellings(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-west-3:111122223333:secret:prod/db"
+	got := stored([]secret.Ref{
+		{ID: "prod/db", Stage: secret.Current}, {ID: "prod/db", Stage: "AWSPREVIOUS"}, {ID: arn, Stage: secret.Current},
+		{ID: arn + "-AbCdEf", Stage: secret.Current}, {ID: "prod/db-backup"}, {Kind: secret.Parameter, ID: "/prod/db"},
+	})
+	if want := 2; got != want {
+		t.Errorf("%d secrets, want %d: prod/db and prod/db-backup", got, want)
+	}
+}

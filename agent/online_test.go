@@ -103,7 +103,7 @@ func TestExamineTellsWhatIsMissing(t *testing.T) {
 		wants [][]string
 	}{
 		"a secret is denied": {func(h *house, _ *config.Config) { h.lab.Deny("GetSecretValue", "b") }, [][]string{
-			{"fail secret b: AccessDeniedException", `add to its policy {"Sid":"ReadSecrets"`, `"secretsmanager:GetSecretValue"`, "secret:b-??????"},
+			{"fail secret b: AccessDeniedException", `add to its policy {"Effect":"Allow"`, `"secretsmanager:GetSecretValue"`, "secret:b-??????"},
 		}},
 		"its key is denied": {func(h *house, _ *config.Config) {
 			h.lab.Deny("BatchGetSecretValue", "")

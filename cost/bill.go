@@ -39,7 +39,7 @@ func (p Plan) Bill(hosts int) Bill {
 func (p Plan) Stored() float64 {
 	n := 0
 	for _, r := range p.Roles {
-		n += r.All.Secrets + r.All.Labelled + r.All.UnheraldedSecrets
+		n += r.Stored
 	}
 	return float64(n) * storedSecret
 }

@@ -35,6 +35,7 @@ type Plan struct {
 type Role struct {
 	Session time.Duration // how long a session lasts; 0: an hour
 	Chain   int           // roles that each session goes on to
+	Stored  int           // secrets that the references are to, each once under all its labels
 	All     Refs          // each reference once
 	Apps    []Refs        // what each app reads
 }

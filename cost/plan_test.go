@@ -94,6 +94,7 @@ func TestBill(t *testing.T) {
 	if ten := p.Bill(10); math.Abs(ten.Dollars-10*b.Dollars) > 1e-9 || math.Abs(ten.PerDay-10*b.PerDay) > 1e-6 {
 		t.Errorf("ten hosts are $%.2f and %.0f calls, want ten times $%.2f and %.0f", ten.Dollars, ten.PerDay, b.Dollars, b.PerDay)
 	}
+	p.Roles[0].Stored = 100
 	if got := p.Stored(); got != 40 {
 		t.Errorf("100 secrets cost $%.2f, want $40", got)
 	}

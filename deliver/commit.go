@@ -175,13 +175,13 @@ func (c *change) keepPrevious() error {
 // and one on a file system without links, or of somebody else where that is
 // not allowed (fs.protected_hardlinks).
 func (c *change) copyPrevious() error {
-	fd, err := openat(int(c.room.folder.Fd()), c.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	from, _, err := c.held(unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	from := os.NewFile(uintptr(fd), c.name)
 	defer from.Close()
-	if fd, err = openat(int(c.room.previous.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600); err != nil {
+	fd, err := openat(int(c.room.previous.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
 		return err
 	}
 	to := os.NewFile(uintptr(fd), c.name)
@@ -258,7 +258,7 @@ func (s *Staged) inMemory() bool {
 
 // sync makes the staged file durable.
 func (c *change) sync() error {
-	file, err := openIn(c.from, c.name, unix.O_RDONLY)
+	file, err := openIn(c.from, c.name)
 	if err == nil {
 		err = errors.Join(file.Sync(), file.Close())
 	}
@@ -319,23 +319,16 @@ func (c *change) publish(s *Staged) (begun bool, err error) {
 // longer than the new one is cut off last, so that the file is never empty.
 func (c *change) rewrite(s *Staged) (begun bool, err error) {
 	folder := c.room.folder.Name()
-	from, err := openIn(c.from, c.name, unix.O_RDONLY)
+	from, err := openIn(c.from, c.name)
 	if err != nil {
 		return false, inFolder(err, "open its staged copy", folder)
 	}
 	defer from.Close()
-	to, err := openIn(c.room.folder, c.name, unix.O_WRONLY)
+	to, _, err := c.held(unix.O_WRONLY)
 	if err != nil {
 		return false, inFolder(err, "open it to rewrite it", folder)
 	}
-	var now unix.Stat_t
-	err = unix.Fstat(int(to.Fd()), &now)
-	if err == nil && now.Ino != c.old.Ino {
-		err = errors.New("another file took its place while it was looked at")
-	}
-	if err == nil {
-		err = c.apply(to)
-	}
+	err = c.apply(to)
 	size, sizeErr := from.Seek(0, io.SeekEnd)
 	if _, seekErr := from.Seek(0, io.SeekStart); err == nil {
 		err = errors.Join(sizeErr, seekErr)
@@ -365,9 +358,9 @@ func (c *change) rewrite(s *Staged) (begun bool, err error) {
 	return true, inFolder(err, "rewrite it", folder)
 }
 
-// openIn opens the file called name in a folder, without following a link.
-func openIn(dir *os.File, name string, flags int) (*os.File, error) {
-	fd, err := openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+// openIn opens the file called name in a folder to read it, without following a link.
+func openIn(dir *os.File, name string) (*os.File, error) {
+	fd, err := openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

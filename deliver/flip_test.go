@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"outrider/secret"
 )
@@ -58,7 +57,7 @@ func TestFlip(t *testing.T) {
 	if after := sys(t, filepath.Join(dir, "d/b")); after.Ino != before.Ino || after.Mtim != before.Mtim {
 		t.Error("what did not change is another file")
 	}
-	old, err := openIn(reader, "a", unix.O_RDONLY)
+	old, err := openIn(reader, "a")
 	if err != nil {
 		t.Fatalf("whoever is reading the old generation: %v", err)
 	}

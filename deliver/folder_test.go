@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -223,7 +224,8 @@ func TestTrust(t *testing.T) {
 }
 
 // attack exchanges dir/conf for a link to victim and back, and whatever
-// stands in it likewise, until it is killed.
+// stands in it likewise, until it is killed. Of one file there it has a hard
+// link, as where fs.protected_hardlinks is off.
 func attack(dir, victim string) error {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	if err := errors.Join(os.Symlink(victim, in("link")), os.Symlink(filepath.Join(victim, "f"), in("filelink"))); err != nil {
@@ -232,39 +234,107 @@ func attack(dir, victim string) error {
 	fmt.Println("ready")
 	for {
 		// Most of these fail most of the time, having lost the race to us.
-		_ = unix.Renameat2(unix.AT_FDCWD, in("conf"), unix.AT_FDCWD, in("link"), unix.RENAME_EXCHANGE)
-		_ = unix.Renameat2(unix.AT_FDCWD, in("conf/f"), unix.AT_FDCWD, in("filelink"), unix.RENAME_EXCHANGE)
-		_ = unix.Renameat2(unix.AT_FDCWD, in("conf/.outrider-app"), unix.AT_FDCWD, in("link"), unix.RENAME_EXCHANGE)
-		_ = unix.Renameat2(unix.AT_FDCWD, in("conf"), unix.AT_FDCWD, in("conf.real"), unix.RENAME_EXCHANGE)
+		for _, pair := range [][2]string{
+			{"conf", "link"}, {"conf/f", "filelink"}, {"conf/.outrider-app", "link"}, {"conf", "conf.real"}, {"conf/f", "hardlink"},
+		} {
+			_ = unix.Renameat2(unix.AT_FDCWD, in(pair[0]), unix.AT_FDCWD, in(pair[1]), unix.RENAME_EXCHANGE)
+		}
+		if os.WriteFile(in("own"), []byte("mine"), 0o600) == nil {
+			_ = unix.Renameat2(unix.AT_FDCWD, in("conf/f"), unix.AT_FDCWD, in("own"), unix.RENAME_EXCHANGE)
+		}
 	}
 }
 
-// An application that owns a folder on the way cannot make us write, or
-// remove, anything outside of it.
+// An application that owns a folder on the way cannot make us write, remove or
+// give away anything outside of it.
 func TestAttackerNeverWins(t *testing.T) {
 	needRoot(t)
-	program, dir := publicProgram(t), publicDir(t)
-	victim, own := filepath.Join(dir, "victim"), filepath.Join(dir, "own")
-	for _, e := range []entry{
-		{"victim", 0, fs.ModeDir | 0o700, ""}, {"victim/f", 0, 0o644, ""}, {"victim/7", 0, fs.ModeDir | 0o755, ""},
-		{"own", nobody, fs.ModeDir | 0o755, ""}, {"own/conf", nobody, fs.ModeDir | 0o755, ""}, {"own/conf.real", nobody, fs.ModeDir | 0o755, ""},
+	program := publicProgram(t)
+	mode := fs.FileMode(0o640)
+	file := func(path string, n int, inPlace bool) File {
+		return File{Destination: path, Content: secret.Text(fmt.Sprint("value ", n)), InPlace: inPlace, UID: new(nobody), GID: new(nobody), Mode: &mode}
+	}
+	for name, work := range map[string]func(l *Ledger, path string, n int) error{
+		"a file": func(l *Ledger, path string, n int) error {
+			return deliver(l, Plan{}, File{Destination: path, Content: secret.Text(fmt.Sprint(n))})
+		},
+		"a file that is given away": func(l *Ledger, path string, n int) error { return deliver(l, Plan{}, file(path, n, false)) },
+		"a file of the same content, given away": func(l *Ledger, path string, _ int) error {
+			return deliver(l, Plan{}, File{Destination: path, Content: secret.Text("old"), UID: new(nobody), Mode: &mode})
+		},
+		"a file that is rewritten in place": func(l *Ledger, path string, n int) error { return deliver(l, Plan{}, file(path, n, true)) },
+		"a file that is placed": func(_ *Ledger, path string, n int) error {
+			_, err := Place("app", []File{file(path, n, false)})
+			return err
+		},
+		"files that are rolled back": func(l *Ledger, path string, n int) error {
+			if err := deliver(l, Plan{Confirm: true}, file(path, n, n%2 == 0)); err != nil {
+				return err
+			}
+			_, err := l.RollBack(l.Progress().Generation, "attacked")
+			return err
+		},
+		"files that are withdrawn": func(l *Ledger, path string, n int) error {
+			inPlace := n%2 == 0
+			return errors.Join(deliver(l, Plan{}, file(path, n, inPlace)), l.Withdraw([]File{file(path, n, inPlace)}, "attacked"))
+		},
 	} {
+		t.Run(name, func(t *testing.T) {
+			dir := publicDir(t)
+			victim, own := filepath.Join(dir, "victim"), filepath.Join(dir, "own")
+			for _, e := range []entry{
+				{"victim", 0, fs.ModeDir | 0o755, ""}, {"victim/f", 0, 0o644, ""}, {"victim/open", 0, 0o600, ""}, {"victim/7", 0, fs.ModeDir | 0o755, ""},
+				{"own", nobody, fs.ModeDir | 0o755, ""}, {"own/conf", nobody, fs.ModeDir | 0o755, ""}, {"own/conf.real", nobody, fs.ModeDir | 0o755, ""},
+			} {
+				e.make(t, dir)
+			}
+			if err := os.Link(filepath.Join(victim, "open"), filepath.Join(own, "hardlink")); err != nil {
+				t.Fatal(err)
+			}
+			want := tree(t, victim)
+			_, lines := start(t, asNobody(), program, "attacker", own, victim)
+			lines.Scan()
+			tries, delivered := 0, 0
+			l := newLedger(t)
+			for end := time.Now().Add(time.Second); time.Now().Before(end); tries++ {
+				if work(l, filepath.Join(own, "conf", "f"), tries) == nil {
+					delivered++
+				}
+			}
+			if diff := cmp.Diff(tree(t, victim), want); diff != "" {
+				t.Errorf("the victim (-got +want):\n%s", diff)
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(filepath.Join(victim, "open"), &st); err != nil || st.Uid != 0 || st.Gid != 0 {
+				t.Errorf("the victim's file is uid %d's, gid %d's (%v)", st.Uid, st.Gid, err)
+			}
+			if delivered == 0 || delivered == tries {
+				t.Errorf("%d of %d delivered: the race was not one", delivered, tries)
+			}
+		})
+	}
+}
+
+// Where fs.protected_hardlinks is off, an application can give its file the
+// inode of another's, of the same content.
+func TestAFileOfSeveralNamesIsNotGivenAway(t *testing.T) {
+	needRoot(t)
+	dir := publicDir(t)
+	for _, e := range []entry{{"other", 0, 0o600, ""}, {"own", nobody, fs.ModeDir | 0o755, ""}} {
 		e.make(t, dir)
 	}
-	want := tree(t, victim)
-	_, lines := start(t, asNobody(), program, "attacker", own, victim)
-	lines.Scan()
-	delivered := 0
-	l := newLedger(t)
-	for n := range 1000 {
-		if deliver(l, Plan{}, File{Destination: filepath.Join(own, "conf", "f"), Content: secret.Text(fmt.Sprint(n))}) == nil {
-			delivered++
+	other, own := filepath.Join(dir, "other"), filepath.Join(dir, "own", "f")
+	if err := os.Link(other, own); err != nil {
+		t.Fatal(err)
+	}
+	file := File{Destination: own, Content: secret.Text("old"), UID: new(nobody)}
+	if err := deliver(newLedger(t), Plan{}, file); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]uint32{other: 0, own: nobody} {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil || st.Uid != want || st.Nlink != 1 {
+			t.Errorf("%s is uid %d's and has %d names (%v), want uid %d and one", filepath.Base(path), st.Uid, st.Nlink, err, want)
 		}
-	}
-	if diff := cmp.Diff(tree(t, victim), want); diff != "" {
-		t.Errorf("the victim (-got +want):\n%s", diff)
-	}
-	if delivered == 0 || delivered == 1000 {
-		t.Errorf("%d of 1000 delivered: the race was not one", delivered)
 	}
 }

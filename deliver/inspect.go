@@ -130,7 +130,7 @@ func (s *Staged) preview(w *walker, rooms map[inode]*room, f File) Preview {
 func (c *change) hunks() ([]Hunk, error) {
 	var old []byte
 	if c.old != nil {
-		file, err := openIn(c.room.folder, c.name, unix.O_RDONLY)
+		file, err := openIn(c.room.folder, c.name)
 		if err != nil {
 			return nil, err
 		}

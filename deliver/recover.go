@@ -140,7 +140,7 @@ func (c *change) settle() error {
 		c.room.moved = true
 		return nil
 	}
-	file, err := openIn(c.room.folder, c.name, unix.O_WRONLY)
+	file, _, err := c.held(unix.O_WRONLY)
 	if err != nil {
 		return err
 	}

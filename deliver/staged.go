@@ -240,7 +240,7 @@ func (f File) mayReplace(w *walker, at *folder, name string, st *unix.Statx_t) e
 		case st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && !f.InPlace:
 			return errors.New("is mounted by itself and cannot be replaced: mount its folder instead, or set in_place: true")
 		case f.InPlace && st.Nlink > 1 && at.trust != ours:
-			return errors.New("has other names, which others may have given it, and is not rewritten in place: remove them")
+			return errShared
 		}
 	case unix.S_IFLNK:
 		return nil
@@ -258,15 +258,12 @@ func (f File) mayReplace(w *walker, at *folder, name string, st *unix.Statx_t) e
 // compare reports whether the file in the room already has the content, and
 // notes it when only its attributes are not as wanted.
 func (s *Staged) compare(c *change) (bool, error) {
-	fd, err := openat(int(c.room.folder.Fd()), c.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
+	file, now, err := c.held(unix.O_RDONLY)
+	switch {
+	case errors.Is(err, errTaken):
+		return false, err
+	case err != nil:
 		return false, fmt.Errorf("read it to compare: %w: let uid %d read it", err, os.Geteuid())
-	}
-	file := os.NewFile(uintptr(fd), c.file.Destination)
-	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err == nil && now.Ino != c.old.Ino {
-		err = errors.New("another file took its place while it was looked at")
-		return false, errors.Join(err, file.Close())
 	}
 	content := make([]byte, c.file.Content.Len())
 	_, err = io.ReadFull(file, content)
@@ -274,12 +271,48 @@ func (s *Staged) compare(c *change) (bool, error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil // it just became shorter
 	}
-	drifted := c.uid != int(c.old.Uid) || c.gid != int(c.old.Gid) || c.mode != uint32(c.old.Mode)&0o7777
+	drifted := c.uid != int(now.Uid) || c.gid != int(now.Gid) || c.mode != now.Mode&0o7777
+	if same && drifted && c.shared(now) {
+		same = false // another file takes its place, and it stays as it is
+	}
 	if same && drifted {
 		s.drifts = append(s.drifts, &drift{file, c.attributes})
 		return true, nil
 	}
 	return same, errors.Join(err, file.Close())
+}
+
+// held opens the file at the destination, if it is still the one that was
+// looked at, and returns how that is now.
+func (c *change) held(flags int) (*os.File, *unix.Stat_t, error) {
+	fd, err := openat(int(c.room.folder.Fd()), c.name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, now := os.NewFile(uintptr(fd), c.file.Destination), new(unix.Stat_t)
+	err = unix.Fstat(fd, now)
+	switch {
+	case err != nil:
+	case now.Mode&unix.S_IFMT != unix.S_IFREG || c.old == nil || now.Ino != c.old.Ino:
+		err = errTaken
+	case flags&unix.O_WRONLY != 0 && c.shared(now):
+		err = errShared
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, now, nil
+}
+
+var (
+	errTaken  = errors.New("another file took its place while it was looked at")
+	errShared = errors.New("has other names, which others may have given it, and is not rewritten in place: remove them")
+)
+
+// shared reports whether a file may be another's than its name says, by a hard
+// link: it is neither written nor given away.
+func (c *change) shared(st *unix.Stat_t) bool {
+	return st.Nlink > 1 && c.room.place.trust != ours
 }
 
 // fill stages every change: written, owned and labelled beside its destination,

@@ -72,7 +72,7 @@ func (s *Staged) withdraw(w *walker, rooms map[inode]*room, f File) error {
 	if err := f.mayReplace(w, &c.room.place, c.name, c.old); err != nil {
 		return err
 	}
-	file, err := openIn(c.room.folder, c.name, unix.O_WRONLY)
+	file, _, err := c.held(unix.O_WRONLY)
 	if err != nil {
 		return inFolder(err, "open it to empty it", c.room.folder.Name())
 	}

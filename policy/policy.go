@@ -53,7 +53,7 @@ type Policy struct {
 
 // Statement is one statement of a Policy.
 type Statement struct {
-	Sid       string
+	Sid       string `json:",omitempty"`
 	Effect    string
 	Principal map[string]string `json:",omitempty"`
 	Action    []string
@@ -111,7 +111,7 @@ func (r Role) Missing(action string, refs ...secret.Ref) Statement {
 	r.Refs = refs
 	for _, s := range r.reading() {
 		if slices.Contains(s.Action, action) {
-			s.Action = []string{action}
+			s.Sid, s.Action = "", []string{action} // IAM takes no second statement of one Sid
 			return s
 		}
 	}

@@ -163,16 +163,12 @@ func executeTemplate(c call, name string, dot ...any) (string, error) {
 		return "", fault("no template of this name is defined")
 	case len(dot) > 1:
 		return "", faultf("wants 1 or 2 arguments, has %d", 1+len(dot))
-	case c.nesting == maxNesting:
-		return "", faultf("templates nest more than %d deep", maxNesting)
 	}
-	c.nesting++
-	defer func() { c.nesting-- }()
-	var b strings.Builder
-	if err := t.Execute(&b, append(dot, nil)[0]); err != nil {
+	result := sheet{x: c.execution}
+	if err := t.Execute(&result, append(dot, nil)[0]); err != nil {
 		return "", c.typed(err)
 	}
-	return b.String(), nil
+	return string(result.b), nil
 }
 
 // explode makes an object of objects from names with slashes.

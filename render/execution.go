@@ -16,17 +16,14 @@ import (
 	"outrider/secret"
 )
 
-// maxNesting bounds executeTemplate, whose recursion text/template does not see.
-const maxNesting = 100
-
 // execution is one run of a template on one snapshot.
 type execution struct {
 	template *Template
 	snapshot secret.Snapshot
 	set      *template.Template
 	scratch  scratch
-	nesting  int
-	last     *site // the last site that was reached: where an error without a place belongs
+	budget
+	last *site // the last site that was reached: where an error without a place belongs
 }
 
 // call is what a function takes as its first parameter when it needs to know
@@ -45,7 +42,7 @@ func (x *execution) run() (out []byte, err error) {
 		}
 	}()
 	x.set = template.New("").Funcs(template.FuncMap{
-		callFunc: x.call, fieldFunc: x.field, printFunc: x.print, rangeFunc: x.ranged,
+		callFunc: x.call, fieldFunc: x.field, printFunc: x.print, rangeFunc: x.ranged, enterFunc: x.enter, leaveFunc: x.leave,
 	})
 	for name, tree := range x.template.trees {
 		if _, err := x.set.AddParseTree(name, tree); err != nil {
@@ -58,16 +55,16 @@ func (x *execution) run() (out []byte, err error) {
 			root[name] = decode(v)
 		}
 	}
-	var b bytes.Buffer
-	if err := x.set.Execute(&b, root); err != nil {
+	result := sheet{x: x}
+	if err := x.set.Execute(&result, root); err != nil {
 		return nil, x.typed(err)
 	}
 	if g := x.template.grammar; g != nil {
-		if err := g.check(b.Bytes()); err != nil {
+		if err := g.check(result.b); err != nil {
 			return nil, &Error{Source: x.template.source, Message: faultf("the result is not %s: %v", x.template.format, err).Error()}
 		}
 	}
-	return b.Bytes(), nil
+	return result.b, nil
 }
 
 // typed returns the *Error within what text/template returned.
@@ -137,6 +134,9 @@ func (x *execution) invoke(st *site, function reflect.Value, args []reflect.Valu
 	if err := bounded(st.name, in); err != nil {
 		return reflect.Value{}, err
 	}
+	if err := x.charge(st.name, in); err != nil {
+		return reflect.Value{}, err
+	}
 	if wantsCall(typ) == 1 {
 		in = slices.Insert(in, 0, reflect.ValueOf(call{x, st}))
 	}
@@ -146,7 +146,11 @@ func (x *execution) invoke(st *site, function reflect.Value, args []reflect.Valu
 			return reflect.Value{}, err
 		}
 	}
-	return concrete(results[0]), nil
+	out = concrete(results[0])
+	if !passes(st.name) {
+		err = x.charge("", []reflect.Value{out})
+	}
+	return out, err
 }
 
 // field follows the names of a field access down from its base. The last may
@@ -239,6 +243,9 @@ func (x *execution) print(number, value reflect.Value) (string, error) {
 	st := x.reached(number)
 	v := concrete(value)
 	text, err := printed(st.base.String(), v)
+	if err == nil {
+		err = x.spend(1 + len(text)/perStep)
+	}
 	if err == nil && st.place != verbatim {
 		text, err = x.template.grammar.escape(st.place, insertion{text: text, literal: isLiteral(v), finished: v.Type()})
 		if err != nil {
@@ -290,8 +297,12 @@ func (x *execution) ranged(number, value reflect.Value) (reflect.Value, error) {
 	n, isNumber := numberOf(v)
 	var err error
 	switch {
-	case !v.IsValid(), v.Kind() == reflect.Map, !isText(v) && v.Kind() == reflect.Slice:
+	case !v.IsValid():
 		return v, nil
+	case v.Kind() == reflect.Map, !isText(v) && v.Kind() == reflect.Slice:
+		if err = x.spend(v.Len() * st.cost); err == nil {
+			return v, nil
+		}
 	case !isNumber || !n.whole:
 		err = faultf("range cannot go over %s", kindOf(v))
 	case st.pair:
@@ -299,7 +310,9 @@ func (x *execution) ranged(number, value reflect.Value) (reflect.Value, error) {
 	case n.i > maxSize:
 		err = faultf("range goes to %d at most", maxSize)
 	default:
-		return reflect.ValueOf(n.i), nil
+		if err = x.spend(int(max(0, n.i)) * st.cost); err == nil {
+			return reflect.ValueOf(n.i), nil
+		}
 	}
 	return reflect.Value{}, x.template.failure(st.pos, "", err)
 }

@@ -198,7 +198,7 @@ func (p *placer) template(s state, n *parse.TemplateNode) state {
 	}
 	c := p.copies[copied{name, s}]
 	if c == nil {
-		if len(p.copies) == maxClones {
+		if len(p.copies) >= min(maxClones, 1+maxText/len(p.t.text)) {
 			p.mistake(int(n.Pos), faultf("template %s is called in too many places that differ", quoted(name)))
 			return s
 		}

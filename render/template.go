@@ -45,6 +45,9 @@ func ParseAs(format Format, source, text string, secrets []string) (*Template, e
 		return nil, t.syntaxError(err)
 	}
 	t.trees = trees
+	if mistake := t.tooDeep(); mistake != nil {
+		return nil, mistake
+	}
 	p := t.place()
 	if mistakes := append(p.mistakes, t.rewrite(secrets, p.places)...); len(mistakes) > 0 {
 		return nil, joined(mistakes)

@@ -18,6 +18,8 @@ const (
 	fieldFunc = "_field"
 	printFunc = "_print"
 	rangeFunc = "_range"
+	enterFunc = "_enter" // where a template begins
+	leaveFunc = "_leave" // where it ends
 )
 
 // site is one place in a template's text where one of the four is called.
@@ -31,6 +33,7 @@ type site struct {
 	pair     bool          // of a range: it declares two variables
 	finish   reflect.Type  // of a call whose result is finished text: its type
 	place    spot          // of an insertion
+	cost     int           // of a template or of one turn of a range: how many nodes there are
 }
 
 // origin says where a value comes from, as far as the text alone tells.
@@ -80,6 +83,7 @@ type rewriter struct {
 	places    map[*parse.ActionNode]spot
 	used      map[string]bool
 	whole     bool // the root as a whole is used
+	nodes     int  // met since the template or the body of the range began
 	mistakes  []*Error
 }
 
@@ -88,8 +92,11 @@ type rewriter struct {
 func (t *Template) rewrite(declared []string, places map[*parse.ActionNode]spot) []*Error {
 	r := &rewriter{t: t, declared: declared, places: places, used: map[string]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(t.trees)) {
-		main := name == ""
-		r.list(scope{dot: origin{known: main}, dollar: main}, t.trees[name].Root)
+		main, root := name == "", t.trees[name].Root
+		r.nodes = 10 // what a call takes by itself
+		r.list(scope{dot: origin{known: main}, dollar: main}, root)
+		enter := r.action(root.Pos, enterFunc, site{pos: int(root.Pos), cost: r.nodes})
+		root.Nodes = slices.Concat([]parse.Node{enter}, root.Nodes, []parse.Node{r.action(root.Pos, leaveFunc, site{})})
 	}
 	t.secrets = slices.Sorted(maps.Keys(r.used))
 	if r.whole {
@@ -113,6 +120,7 @@ func (r *rewriter) list(s scope, l *parse.ListNode) {
 }
 
 func (r *rewriter) node(s scope, n parse.Node) {
+	r.nodes++
 	switch n := n.(type) {
 	case *parse.ActionNode:
 		base := s.origin(n.Pipe)
@@ -132,8 +140,11 @@ func (r *rewriter) node(s scope, n parse.Node) {
 	case *parse.RangeNode:
 		base := s.origin(n.Pipe)
 		r.pipe(s, n.Pipe)
-		r.extend(n.Pipe, rangeFunc, site{base: base, pair: len(n.Pipe.Decl) > 1})
+		outer := r.nodes
+		r.nodes = 1
 		r.list(scope{dollar: s.dollar}, n.List)
+		r.extend(n.Pipe, rangeFunc, site{base: base, pair: len(n.Pipe.Decl) > 1, cost: r.nodes})
+		r.nodes = outer
 		r.list(s, n.ElseList)
 	case *parse.TemplateNode:
 		r.defined(n.Name, int(n.Pos))
@@ -162,6 +173,14 @@ func (r *rewriter) extend(p *parse.PipeNode, function string, st site) {
 	cmd := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: p.Pos}
 	r.replace(cmd, function, st, nil)
 	p.Cmds = append(p.Cmds, cmd)
+}
+
+// action returns a call of one of ours that inserts nothing.
+func (r *rewriter) action(pos parse.Pos, function string, st site) *parse.ActionNode {
+	cmd := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: pos}
+	r.replace(cmd, function, st, nil)
+	pipe := &parse.PipeNode{NodeType: parse.NodePipe, Pos: pos, Cmds: []*parse.CommandNode{cmd}}
+	return &parse.ActionNode{NodeType: parse.NodeAction, Pos: pos, Pipe: pipe}
 }
 
 // replace makes of a command the call of one of ours.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 )
 
 // agent is what the admin socket asks. Every method decides by the caller what
@@ -93,10 +94,29 @@ func (a Admin) handler() http.Handler {
 			answer(w, r, nil, err)
 			return
 		}
+		inTime(w)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(credentials.Document().Reveal())
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := unrelayed(r)
+		if err == nil && r.ContentLength != 0 {
+			err = &refusal{http.StatusBadRequest, "BadRequest", "a request with a body is not answered"}
+		}
+		if err != nil {
+			// What is left of it is not waited for.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+			answer(w, r, nil, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// inTime bounds how long a caller takes for its answer: the server cannot, as
+// it does not know how long answers take to be found.
+func inTime(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * patience)) // not supported by a test's recorder
 }
 
 // failure is the body of an answer that is not 200.
@@ -124,7 +144,11 @@ func answer(w http.ResponseWriter, r *http.Request, v any, err error) {
 		case body.Unknown:
 			status = http.StatusNotFound
 		}
+		if r, ok := errors.AsType[*refusal](err); ok {
+			status = r.status
+		}
 	}
+	inTime(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // a caller that hung up needs no answer

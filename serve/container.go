@@ -55,7 +55,11 @@ func (c Container) endpoint() endpoint {
 	self := Self()
 	kept := &documents{encode: containerDocument}
 	return func(w http.ResponseWriter, r *http.Request) (content, error) {
-		if err := direct(w, r, http.MethodGet); err != nil {
+		check := asked
+		if local { // where no page can make a browser ask
+			check = direct
+		}
+		if err := check(w, r, http.MethodGet); err != nil {
 			return content{}, err
 		}
 		role, ok := strings.CutPrefix(route(r), "/roles/")

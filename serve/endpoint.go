@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -73,8 +75,31 @@ func direct(w http.ResponseWriter, r *http.Request, method string) error {
 		w.Header().Set("Allow", method)
 		return &refusal{http.StatusMethodNotAllowed, "MethodNotAllowed", "only " + method + " is answered here"}
 	}
+	return unrelayed(r)
+}
+
+// unrelayed refuses what a proxy passes on, and what a web page makes a browser
+// on this machine ask. What a person asks for in a browser is no page's.
+func unrelayed(r *http.Request) error {
 	if _, ok := r.Header["X-Forwarded-For"]; ok {
 		return &refusal{http.StatusBadRequest, "Forwarded", "a request with X-Forwarded-For is not answered"}
+	}
+	_, page := r.Header["Origin"]
+	if site := r.Header.Get("Sec-Fetch-Site"); page || site != "" && site != "none" {
+		return &refusal{http.StatusForbidden, "Browser", "a web page's request is not answered"}
+	}
+	return nil
+}
+
+// byAddress refuses a host that is a name: a web page whose name was made to
+// point here could otherwise read the answer.
+func byAddress(r *http.Request) error {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]") // it has no port
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
+		return &refusal{http.StatusBadRequest, "BadRequest", "ask by address, not by name"}
 	}
 	return nil
 }

@@ -3,9 +3,7 @@ package serve
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -130,20 +128,12 @@ func (m *metadata) issue(w http.ResponseWriter, r *http.Request) (content, error
 	return text(m.tokens.issue(time.Now().Add(time.Duration(seconds) * time.Second))), nil
 }
 
-// asked refuses what is not direct. It also refuses a host that is a name: a
-// web page whose name was made to point here could otherwise read the answer.
+// asked refuses what is not direct, and what asks by a name.
 func asked(w http.ResponseWriter, r *http.Request, method string) error {
 	if err := direct(w, r, method); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = strings.Trim(r.Host, "[]") // it has no port
-	}
-	if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
-		return &refusal{http.StatusBadRequest, "BadRequest", "ask by address, not by name"}
-	}
-	return nil
+	return byAddress(r)
 }
 
 // roleName returns the name that IMDS shows: the ARN's last part.

@@ -68,12 +68,16 @@ func (m Metrics) handler() http.Handler {
 		}
 		return content{}, &refusal{http.StatusNotFound, "NotFound", "/metrics, /healthz and /readyz are served here"}
 	})
+	check := direct
+	if address, err := netip.ParseAddrPort(m.Address); err == nil && address.Addr().IsLoopback() {
+		check = asked // from elsewhere a machine may be known by its name
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		method := http.MethodGet
 		if r.Method == http.MethodHead {
 			method = http.MethodHead // what balances load asks with it
 		}
-		err := direct(w, r, method)
+		err := check(w, r, method)
 		switch {
 		case err != nil:
 			endpoint(func(http.ResponseWriter, *http.Request) (content, error) { return content{}, err }).ServeHTTP(w, r)

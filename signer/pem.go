@@ -46,16 +46,9 @@ func (p Part) blocks() ([]*pem.Block, error) {
 // isPKCS12 reports whether data begins as a PFX of RFC 7292 does: version 3
 // and a ContentInfo.
 func isPKCS12(data []byte) bool {
-	var pfx struct {
-		Version int
-		Auth    struct {
-			Type    asn1.ObjectIdentifier
-			Content asn1.RawValue `asn1:"optional"`
-		}
-		MAC asn1.RawValue `asn1:"optional"`
-	}
-	_, err := asn1.Unmarshal(data, &pfx)
-	return err == nil && pfx.Version == 3
+	var p pfx
+	_, err := asn1.Unmarshal(data, &p)
+	return err == nil && p.Version == 3
 }
 
 // Certificates returns the certificates of a PEM text, at least one. Private

@@ -176,13 +176,13 @@ func (e *entry) outcome() outcome {
 // are eventually consistent, so that is believed only when it is seen to hold
 // the label a second time, a second later or more, and with nothing newer seen
 // in between. A copy in another region may lag for longer: it is never
-// believed.
+// believed, and nor is what cannot come back.
 func (e *entry) believe(v secret.Version, began time.Time, own bool) {
 	switch {
 	case !older(v, e.held):
 	case !own:
 		return
-	case e.doubted != v.ID:
+	case e.doubted != v.ID, outlived(v, e.held):
 		e.doubted, e.doubtAt = v.ID, began
 		return
 	case began.Sub(e.doubtAt) < time.Second:
@@ -208,6 +208,18 @@ func older(v, held secret.Version) bool {
 	default:
 		return v.Created.Before(held.Created)
 	}
+}
+
+// outlived reports whether v is of the past for certain. A parameter's number goes
+// back only when it is made anew, with a later date; a label may move either way.
+func outlived(v, held secret.Version) bool {
+	for name, below := range held.Below {
+		if now, there := v.Below[name]; there && number(now) < number(below) && now.Created.Before(below.Created) {
+			return true
+		}
+	}
+	_, selector := splitParameter(v.Ref.ID)
+	return v.Ref.Kind == secret.Parameter && selector == "" && v.Created.Before(held.Created)
 }
 
 // number returns the version number of a parameter.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,7 +66,7 @@ func (e *Error) remedy() string {
 		return "check the name, the region of the role, and that the version has a value under " + e.Ref.Stage
 	case e.Code == "ResourceNotFoundException", e.Code == "ParameterNotFound":
 		return "check the name, the version and the region of the role"
-	case strings.HasPrefix(e.Code, "AccessDenied") && strings.Contains(strings.ToLower(e.Message), "kms"):
+	case strings.HasPrefix(e.Code, "AccessDenied") && ofKey(e.Message):
 		return "allow kms:Decrypt on the " + kind + "'s key to the role"
 	case strings.HasPrefix(e.Code, "AccessDenied") && e.Ref.Kind == secret.SecretsManager:
 		return "allow secretsmanager:GetSecretValue on this secret to the role"
@@ -77,8 +78,21 @@ func (e *Error) remedy() string {
 		return "it is a quota of the account: raise it; it is not asked for again soon"
 	case e.cause != nil && classify(e.cause) == throttled:
 		return "fewer calls are made for now; if it lasts, see docs/scale.md"
+	case is[*net.DNSError](e.cause):
+		return "check region and the name servers"
+	case is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
+		return "check the route, the firewall and HTTPS_PROXY"
+	case is[*smithy.DeserializationError](e.cause) && status(e.cause) < http.StatusInternalServerError:
+		return "look for a proxy or a captive portal in between"
 	}
 	return ""
+}
+
+// ofKey reports whether a denial is about the key that a value is encrypted
+// with. Parameter Store hands KMS's own text on, which does not name KMS.
+func ofKey(message string) bool {
+	message = strings.ToLower(message)
+	return strings.Contains(message, "kms") || strings.Contains(message, "ciphertext")
 }
 
 // sessionError is why there are no credentials to read with. It is about no
@@ -101,21 +115,32 @@ func explain(ref secret.Ref, operation string, err error) error {
 	e := &Error{Ref: ref, Operation: operation, Message: err.Error(), cause: err}
 	var api smithy.APIError
 	var transport *url.Error
+	var broken *net.OpError
 	switch {
 	case errors.As(err, &api):
 		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
 		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 			e.RequestID = response.ServiceRequestID()
 		}
-	case is[*smithy.DeserializationError](err):
-		// Its own text quotes the answer.
-		e.Message = operation + ": the answer is not " + service(ref) + "'s JSON; look for a proxy or a captive portal in between"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Message = operation + ": no answer in time"
 	case errors.As(err, &transport):
 		e.Message = operation + ": " + transport.Err.Error()
+	case errors.As(err, &broken): // in the middle of the answer
+		e.Message = operation + ": " + broken.Error()
+	case is[*smithy.DeserializationError](err):
+		// Its own text quotes the answer.
+		e.Message = fmt.Sprintf("%s: the answer, HTTP %d, is not %s's JSON", operation, status(err), service(ref))
 	}
 	return e
+}
+
+// status returns the HTTP status of the answer in err; 0: there was none.
+func status(err error) int {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		return response.HTTPStatusCode()
+	}
+	return 0
 }
 
 func service(ref secret.Ref) string {
@@ -204,6 +229,9 @@ func unanswered(err error) class {
 		return classify(&smithy.GenericAPIError{Code: told.Code, Message: told.Message}) // from inside an answer
 	case err == nil, errors.Is(err, context.Canceled), is[sessionError](err), ok && told.cause == nil:
 		return other
+	}
+	if status(err) == http.StatusTooManyRequests { // a proxy's, without a code
+		return throttled
 	}
 	return server
 }

@@ -241,6 +241,35 @@ func TestLowerNumberIsBelievedOnlyWhenSeenTwice(t *testing.T) {
 	}
 }
 
+func TestLowerNumberOfAnEarlierDateIsNeverBelieved(t *testing.T) {
+	now := time.Now()
+	at := func(id, number string, age time.Duration) secret.Version {
+		return secret.Version{Ref: parameter(id), ID: number, ARN: "arn", Created: now.Add(-age)}
+	}
+	path := func(v secret.Version) secret.Version {
+		return ofPath(secret.Ref{Kind: secret.Parameters, ID: "/"}, "us-east-1", map[string]secret.Version{"p": v})
+	}
+	for _, tc := range []struct {
+		name       string
+		held, late secret.Version
+		believed   bool
+	}{
+		{"a parameter", at("/p", "10", time.Hour), at("/p", "9", 2*time.Hour), false},
+		{"a parameter made anew", at("/p", "10", time.Hour), at("/p", "1", 0), true},
+		{"a label, which moves back", at("/p:gold", "10", time.Hour), at("/p:gold", "9", 2*time.Hour), true},
+		{"a path", path(at("/p", "10", time.Hour)), path(at("/p", "9", 2*time.Hour)), false},
+		{"a path with a parameter made anew", path(at("/p", "10", time.Hour)), path(at("/p", "1", 0)), true},
+	} {
+		e := &entry{ref: tc.held.Ref, held: tc.held}
+		for i := range 5 {
+			e.believe(tc.late, now.Add(time.Duration(i)*time.Minute), true)
+		}
+		if got := e.held.ID == tc.late.ID; got != tc.believed {
+			t.Errorf("%s: believed %v, want %v", tc.name, got, tc.believed)
+		}
+	}
+}
+
 func TestHintOfAParameterIsReadAgainWhileItsDateIsOlder(t *testing.T) {
 	refs := []secret.Ref{parameter("/p/0"), {Kind: secret.Parameters, ID: "/p"}}
 	looking(t, time.Hour, refs, func(l *looker) { putParameters(l, refs[:1]) }, func(l *looker) {

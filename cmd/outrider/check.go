@@ -33,6 +33,9 @@ func (o *options) check(ctx context.Context, online, asJSON bool) error {
 		return err
 	}
 	findings := []doctor.Finding{{Verdict: doctor.OK, Subject: "configuration", Text: c.File}}
+	for _, reason := range c.Weak {
+		findings = append(findings, doctor.Finding{Verdict: doctor.Warn, Subject: "configuration", Text: reason})
+	}
 	if online {
 		findings = append(findings, a.Examine(ctx)...)
 	} else {

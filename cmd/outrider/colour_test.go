@@ -46,3 +46,15 @@ func TestOnlyATerminalGetsColours(t *testing.T) {
 		t.Error("a buffer is to get colours")
 	}
 }
+
+func TestTableTellsHowSecretsAreLookedAt(t *testing.T) {
+	next := time.Now().Add(time.Minute + 100*time.Millisecond)
+	var table bytes.Buffer
+	err := writeTable(&table, serve.Status{Apps: map[string]serve.App{"billing": {Next: &next, Secrets: map[string]serve.Secret{
+		"a": {Rung: "push", Region: "eu-west-3"}, "b": {Rung: "push", Region: "eu-central-1"}, "c": {Rung: "get", Region: "eu-west-3"},
+	}}, "empty": {}}})
+	want := "  secrets 1 by get, 2 by push from eu-central-1, eu-west-3, next look in 1m0s\nempty "
+	if err != nil || !strings.Contains(table.String(), want) {
+		t.Errorf("%v; no %q in\n%s", err, want, table.String())
+	}
+}

@@ -34,8 +34,8 @@ func newCost(o *options) *cobra.Command {
 		Use: "cost", Short: "Print what a configuration costs", Args: exactly(0),
 		Long: "Print how many calls a day the configuration makes in the steady state, by API, and what they cost a month: as it is polled, and with watch.queue. It asks nobody on the network.",
 		RunE: func(*cobra.Command, []string) error {
-			if hosts < 1 || changes < 0 {
-				return usageError{errors.New("--hosts takes 1 or more, --changes 0 or more")}
+			if hosts < 1 || !(changes >= 0 && changes <= 1e6) { // NaN is neither
+				return usageError{errors.New("--hosts takes 1 or more, --changes 0 to a million")}
 			}
 			return o.cost(hosts, changes, asJSON)
 		},

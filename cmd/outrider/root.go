@@ -188,10 +188,20 @@ func (o *options) load() (*config.Config, error) {
 	return c, nil
 }
 
+// trusted loads a configuration to act by. To ask a running sidecar, one that
+// others may have changed does.
+func (o *options) trusted() (*config.Config, error) {
+	c, err := o.load()
+	if err == nil && len(c.Untrusted) > 0 {
+		return nil, configError{c.Untrusted}
+	}
+	return c, err
+}
+
 // agent loads the configuration and wires an agent to it. From here on the
 // process holds secrets.
 func (o *options) agent(notify func(string)) (*agent.Agent, *config.Config, *slog.Logger, error) {
-	c, err := o.load()
+	c, err := o.trusted()
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"outrider/confine"
+	"outrider/internal/config"
 )
 
 func newRun(o *options) *cobra.Command {
@@ -45,6 +47,7 @@ func (o *options) run(ctx context.Context) error {
 		}
 	}
 	log.Info("starting", "version", version, "config", c.File, "pid", os.Getpid())
+	warn(log, c)
 	group, ctx := errgroup.WithContext(ctx)
 	running, end := context.WithCancel(ctx)
 	group.Go(func() error {
@@ -53,7 +56,12 @@ func (o *options) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		return each(running, hangups, func() {
-			if err := a.Reload(running, o.load); err != nil && running.Err() == nil {
+			load := func() (*config.Config, error) {
+				c, err := o.trusted()
+				warn(log, c)
+				return c, err
+			}
+			if err := a.Reload(running, load); err != nil && running.Err() == nil {
 				log.Error("configuration refused", "error", err, "going_on_with_old", true)
 			}
 		})
@@ -62,6 +70,16 @@ func (o *options) run(ctx context.Context) error {
 	err = group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// warn tells what is weak about a configuration; nil: nothing.
+func warn(log *slog.Logger, c *config.Config) {
+	if c == nil {
+		return
+	}
+	for _, reason := range c.Weak {
+		log.Warn("configuration weak", "reason", reason)
+	}
 }
 
 // each calls f at each signal, until ctx ends.

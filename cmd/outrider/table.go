@@ -47,6 +47,9 @@ func writeTable(out io.Writer, s serve.Status) error {
 		a := s.Apps[name]
 		age := time.Duration(a.AgeSeconds * float64(time.Second)).Round(time.Second)
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%s\t\n", name, a.State, a.Generation, age, len(a.Files), first(strings.Join(a.Owed, ", "), "-"))
+		if len(a.Secrets) > 0 {
+			t.note(looked(a))
+		}
 		t.problem(a.Error)
 	}
 	if q := s.Watch.Queue; q.URL != "" {
@@ -106,6 +109,25 @@ func (t *table) flush(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// looked says how changes of an app's secrets are noticed, how many by which
+// rung, from where they came, and when they are looked at next.
+func looked(a serve.App) string {
+	rungs, regions := map[string]int{}, map[string]bool{}
+	for _, s := range a.Secrets {
+		rungs[s.Rung]++
+		regions[first(s.Region, "nowhere yet")] = true
+	}
+	var counts []string
+	for _, rung := range slices.Sorted(maps.Keys(rungs)) {
+		counts = append(counts, fmt.Sprintf("%d by %s", rungs[rung], rung))
+	}
+	text := "  secrets " + strings.Join(counts, ", ") + " from " + strings.Join(slices.Sorted(maps.Keys(regions)), ", ")
+	if a.Next != nil {
+		text += ", next look in " + max(0, time.Until(*a.Next)).Round(time.Second).String()
+	}
+	return text
 }
 
 // names lists a certificate's alternative names, if it has any.

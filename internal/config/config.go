@@ -15,6 +15,8 @@ import (
 type Config struct {
 	File       string   // the main file, absolute
 	Files      []string // every file that was read, templates included
+	Untrusted  Mistakes // the files that others than root and ourselves may change, and the remedies; nothing may be done by them
+	Weak       []string // what works, and should be mended
 	Identities map[string]Identity
 	Roles      map[string]Role
 	AWS        AWS

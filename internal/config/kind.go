@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -317,6 +318,8 @@ func secretID() kind[string] {
 // https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html#sysman-parameter-name-constraints
 func parameterID() kind[string] {
 	whole := arnOf("arn:aws:ssm:REGION:ACCOUNT:parameter/ID")
+	// A version counts from 1, and no label begins with a digit.
+	selects := regexp.MustCompile(`^([1-9][0-9]*|[A-Za-z_.-][A-Za-z0-9_.-]*)$`)
 	return kind[string]{takes: "name or ARN", parse: func(from *source, text string) (string, error) {
 		name, selector, selected := strings.Cut(text, ":")
 		if strings.HasPrefix(text, "arn:") {
@@ -333,7 +336,7 @@ func parameterID() kind[string] {
 		switch {
 		case strings.HasPrefix(name, "/aws/reference/secretsmanager/"):
 			return "", errors.New("this is a secret by way of Parameter Store, which does not show its versions; give it with secret")
-		case !isParameterName(name), selected && (len(selector) > 100 || !spelled(selector, "_.-")):
+		case !isParameterName(name), selected && (len(selector) > 100 || !selects.MatchString(selector)):
 			return "", fmt.Errorf("%q is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be", text)
 		}
 		return text, nil

@@ -13,7 +13,7 @@ func loopback() kind[Address] {
 		a, err := netip.ParseAddrPort(text)
 		switch {
 		case err != nil || a.Port() == 0 || a.Addr().Zone() != "":
-			return Address{}, fmt.Errorf("%q is not a number and a port, such as 127.0.0.1:9470", text)
+			return Address{}, fmt.Errorf("%q is not an IP address and a port, such as 127.0.0.1:9470", text)
 		case !a.Addr().IsLoopback():
 			return Address{}, fmt.Errorf("%s can be reached from other machines; only loopback may be given, such as 127.0.0.1:%d", text, a.Port())
 		}
@@ -37,7 +37,7 @@ func anywhere() kind[Address] {
 	return kind[Address]{takes: "address:port", parse: func(_ *source, text string) (Address, error) {
 		a, err := netip.ParseAddrPort(text)
 		if err != nil || a.Port() == 0 {
-			return Address{}, fmt.Errorf("%q is not a number and a port, such as 127.0.0.1:9469", text)
+			return Address{}, fmt.Errorf("%q is not an IP address and a port, such as 127.0.0.1:9469", text)
 		}
 		return Address{Network: "tcp", Address: a.String()}, nil
 	}}

@@ -61,8 +61,9 @@ func (r *reader) load(path string) {
 func (r *reader) file(path string, t table[Config], remedy string) {
 	whole, err := filepath.Abs(path)
 	var text []byte
+	var st *syscall.Stat_t
 	if err == nil {
-		text, err = readFile(whole)
+		text, st, err = readFile(whole)
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -71,6 +72,7 @@ func (r *reader) file(path string, t table[Config], remedy string) {
 		r.wrong(path, cause(err)+remedy)
 		return
 	}
+	r.distrust(whole, st, false)
 	r.config.Files = append(r.config.Files, whole)
 	r.config.File = r.config.Files[0]
 	from := &source{name: path, folder: filepath.Dir(whole), instance: r.instance, credentials: r.getenv("CREDENTIALS_DIRECTORY")}
@@ -111,24 +113,25 @@ func (r *reader) variable(name, preset string) string {
 
 // readFile reads a regular file of at most sizeLimit. It never waits for
 // somebody to write, as a read from a fifo would.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, *syscall.Stat_t, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() {
+		return nil, nil, errors.New("not a regular file")
 	}
 	text, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
 	if err == nil && len(text) > sizeLimit {
 		err = errors.New("larger than 1 MiB")
 	}
-	return text, err
+	return text, st, err
 }
 
 // cause is why a file could not be read, without the path, which the

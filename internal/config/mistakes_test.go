@@ -126,6 +126,8 @@ func TestMistakesOfAnApp(t *testing.T) {
 				"      f: {parameter: /aws/reference/secretsmanager/prod/db}\n" +
 				"      g: {parameter: arn:aws:ssm:eu-west-1:111122223333:parameter/prod/db}\n" +
 				"      h: {parameters: /prod/flags/}\n" +
+				"      i: {parameter: \"/prod/db:0\"}\n" +
+				"      j: {parameter: \"/prod/db:3x\"}\n" +
 				"    files: [{raw: h, destination: /a}]\n", []string{
 				"outrider.yaml:15:32: apps.web.secrets.a.stage: only goes with secret",
 				`outrider.yaml:16:23: apps.web.secrets.b.parameters: "prod/db" is not a path of parameters, such as /prod/billing/`,
@@ -134,7 +136,9 @@ func TestMistakesOfAnApp(t *testing.T) {
 				`outrider.yaml:19:22: apps.web.secrets.e.parameter: "/prod/db:" is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be`,
 				"outrider.yaml:20:22: apps.web.secrets.f.parameter: this is a secret by way of Parameter Store, which does not show its versions; give it with secret",
 				"outrider.yaml:21:22: apps.web.secrets.g.parameter: is in region eu-west-1, but its role is in eu-west-3",
-				"outrider.yaml:23:19: apps.web.files[0].raw: h is a path of parameters, which has no value of its own; take one with parameter",
+				`outrider.yaml:23:22: apps.web.secrets.i.parameter: "/prod/db:0" is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be`,
+				`outrider.yaml:24:22: apps.web.secrets.j.parameter: "/prod/db:3x" is not a parameter's name, such as /prod/db/password, with :3 or :label behind it if need be`,
+				"outrider.yaml:25:19: apps.web.files[0].raw: h is a path of parameters, which has no value of its own; take one with parameter",
 			}},
 		"files exclude what cannot go together": {
 			secrets + "    files:\n" +
@@ -398,7 +402,7 @@ func TestMistakesOfAWholeFile(t *testing.T) {
 			"outrider.yaml:5:19: watch.interval: 500ms is out of range: 1s to 24h",
 			`outrider.yaml:5:33: watch.queue: "https://x" is not a queue's URL, such as https://sqs.eu-west-3.amazonaws.com/111122223333/outrider-web-01`,
 			`outrider.yaml:6:17: listen.admin: "/run/x" is not unix: and the path of a socket`,
-			`outrider.yaml:6:34: listen.metrics: "localhost:1" is not a number and a port, such as 127.0.0.1:9469`,
+			`outrider.yaml:6:34: listen.metrics: "localhost:1" is not an IP address and a port, such as 127.0.0.1:9469`,
 			`outrider.yaml:7:8: state: "" is not a path`,
 			`outrider.yaml:8:14: log.level: unknown value "warning"; did you mean warn?`,
 			`outrider.yaml:8:31: log.format: unknown value "JSON"; known here: auto, json, text`,
@@ -412,6 +416,11 @@ func TestMistakesOfAWholeFile(t *testing.T) {
 		"a queue in another partition": {strings.TrimSuffix(head, "apps:\n") +
 			"watch: {queue: https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q}\n",
 			[]string{"outrider.yaml:12:16: watch.queue: is in another partition than eu-west-3, the region of role billing"}},
+		"a queue's ARN": {strings.TrimSuffix(head, "apps:\n") +
+			"watch: {queue: arn:aws:sqs:eu-west-3:111122223333:q}\n",
+			[]string{`outrider.yaml:12:16: watch.queue: "arn:aws:sqs:eu-west-3:111122223333:q" is not a queue's URL, such as https://sqs.eu-west-3.amazonaws.com/111122223333/outrider-web-01`}},
+		"a queue without its scheme": {strings.TrimSuffix(head, "apps:\n") + "watch: {queue: /111122223333/q}\n",
+			[]string{`outrider.yaml:12:16: watch.queue: "/111122223333/q" is not a queue's URL, such as https://sqs.eu-west-3.amazonaws.com/111122223333/outrider-web-01`}},
 		"a queue over plain http": {strings.TrimSuffix(head, "apps:\n") +
 			"watch: {queue: http://sqs.eu-west-3.amazonaws.com/111122223333/q}\n",
 			[]string{`outrider.yaml:12:16: watch.queue: "http://sqs.eu-west-3.amazonaws.com/111122223333/q": plain http only goes to loopback; use https`}},
@@ -632,18 +641,18 @@ func TestMistakesOfWhatElseARoleCanSay(t *testing.T) {
 			text: other + "listen: {credentials: \"0.0.0.0:9470\", imds: {address: \"unix:/run/i\"}}\n", want: []string{
 				"outrider.yaml:17:23: listen.credentials: 0.0.0.0:9470 can be reached from other machines; only loopback may be given, such as 127.0.0.1:9470",
 				"outrider.yaml:17:39: listen.imds.role: missing; there are several roles: billing, other",
-				`outrider.yaml:17:55: listen.imds.address: "unix:/run/i" is not a number and a port, such as 127.0.0.1:9470`,
+				`outrider.yaml:17:55: listen.imds.address: "unix:/run/i" is not an IP address and a port, such as 127.0.0.1:9470`,
 			}},
 		"an address is a number and a port": {
 			text: "listen: {credentials: \"localhost:9470\", imds: {address: \"127.0.0.1\", role: biling}}\n", want: []string{
-				`outrider.yaml:12:23: listen.credentials: "localhost:9470" is not a number and a port, such as 127.0.0.1:9470`,
-				`outrider.yaml:12:57: listen.imds.address: "127.0.0.1" is not a number and a port, such as 127.0.0.1:9470`,
+				`outrider.yaml:12:23: listen.credentials: "localhost:9470" is not an IP address and a port, such as 127.0.0.1:9470`,
+				`outrider.yaml:12:57: listen.imds.address: "127.0.0.1" is not an IP address and a port, such as 127.0.0.1:9470`,
 				`outrider.yaml:12:76: listen.imds.role: there is no role "biling"; did you mean billing?`,
 			}},
 		"port 0 is no port, and a zone no part of an address": {
 			text: "listen: {credentials: \"127.0.0.1:0\", imds: {address: \"[::1%lo]:80\"}}\n", want: []string{
-				`outrider.yaml:12:23: listen.credentials: "127.0.0.1:0" is not a number and a port, such as 127.0.0.1:9470`,
-				`outrider.yaml:12:54: listen.imds.address: "[::1%lo]:80" is not a number and a port, such as 127.0.0.1:9470`,
+				`outrider.yaml:12:23: listen.credentials: "127.0.0.1:0" is not an IP address and a port, such as 127.0.0.1:9470`,
+				`outrider.yaml:12:54: listen.imds.address: "[::1%lo]:80" is not an IP address and a port, such as 127.0.0.1:9470`,
 			}},
 		"two cannot listen at one address": {
 			text: "    token: {file: t}\nlisten: {credentials: \"127.0.0.1:80\", imds: {address: \"127.0.0.1:80\"}}\n", want: []string{

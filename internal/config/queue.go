@@ -21,10 +21,11 @@ func queue() kind[string] {
 	path := regexp.MustCompile(`^/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$`)
 	at := endpoint()
 	return kind[string]{takes: "URL", parse: func(from *source, text string) (string, error) {
-		if _, err := at.parse(from, text); err != nil {
+		_, err := at.parse(from, text)
+		if err != nil && strings.Contains(text, "://") {
 			return "", err
 		}
-		if u, err := url.Parse(text); err != nil || !path.MatchString(u.Path) {
+		if u, parseErr := url.Parse(text); err != nil || parseErr != nil || !path.MatchString(u.Path) {
 			return "", fmt.Errorf("%q is not a queue's URL, such as https://sqs.eu-west-3.amazonaws.com/111122223333/outrider-web-01", text)
 		}
 		return text, nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"strconv"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -86,9 +87,11 @@ func (r *reader) claim(v *value, names kind[string]) bool {
 func (r *reader) text(path string) ([]byte, error) {
 	t, known := r.templates[path]
 	if !known {
-		t.text, t.err = readFile(path)
+		var st *syscall.Stat_t
+		t.text, st, t.err = readFile(path)
 		r.templates[path] = t
 		if t.err == nil {
+			r.distrust(path, st, true)
 			r.config.Files = append(r.config.Files, path)
 		}
 	}

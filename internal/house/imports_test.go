@@ -54,6 +54,7 @@ func rooms() map[string][]string {
 		"internal/config":        {"secret", xsys, yaml},
 		"internal/credfile":      {"secret"},
 		"internal/e2e":           {},
+		"internal/faulttest":     {},
 		"internal/fence":         {},
 		"internal/fleet":         {"refresher"},
 		"internal/hosttest":      {},

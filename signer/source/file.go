@@ -24,6 +24,8 @@ type file struct {
 	signer.Part
 	path    string
 	mode    fs.FileMode
+	uid     uint32
+	gid     uint32
 	changed time.Time
 }
 
@@ -45,6 +47,9 @@ func read(what, path string) (file, error) {
 		return refuse(errors.New("is not a regular file; name the file itself"))
 	}
 	f.mode, f.changed = info.Mode().Perm(), info.ModTime()
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.uid, f.gid = st.Uid, st.Gid
+	}
 	if f.Data, err = io.ReadAll(io.LimitReader(open, maxFile+1)); err != nil {
 		return refuse(err)
 	}
@@ -68,12 +73,20 @@ func withRemedy(err error) error {
 	return err
 }
 
-// warnings tells of a secret file that every user of this host can reach.
+// warnings tells of a secret file that every user of this host can reach, or
+// that somebody else than root and ourselves can exchange. A group may read it.
 func (f file) warnings() []string {
-	if f.mode&0o007 == 0 {
-		return nil
+	var all []string
+	if f.mode&0o007 != 0 {
+		all = append(all, fmt.Sprintf("%s: mode %04o lets every user of this host at it; chmod o= %s", f.Name, f.mode, f.path))
 	}
-	return []string{fmt.Sprintf("%s: mode %04o lets every user of this host at it; chmod o= %s", f.Name, f.mode, f.path)}
+	if f.mode&0o020 != 0 && f.gid != 0 && int(f.gid) != os.Getegid() {
+		all = append(all, fmt.Sprintf("%s: mode %04o lets group %d change it; chmod g-w %s", f.Name, f.mode, f.gid, f.path))
+	}
+	if f.uid != 0 && int(f.uid) != os.Geteuid() {
+		all = append(all, fmt.Sprintf("%s: belongs to uid %d, who can change it; chown root %s", f.Name, f.uid, f.path))
+	}
+	return all
 }
 
 // pin takes the file as one line with a PIN or password.

@@ -196,3 +196,35 @@ func TestLoadWarnsOfAKeyThatEveryUserCanReach(t *testing.T) {
 		}
 	}
 }
+
+func TestLoadWarnsOfAKeyThatAnotherUserCanExchange(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	for name, tc := range map[string]struct {
+		uid, gid int
+		mode     fs.FileMode
+		want     string
+	}{
+		"a group that may read it":   {0, nobody, 0o640, ""},
+		"root's group may write it":  {0, 0, 0o660, ""},
+		"a group that may write it":  {0, nobody, 0o660, "lets group 65534 change it; chmod g-w "},
+		"another user who may do so": {nobody, 0, 0o600, "belongs to uid 65534, who can change it; chown root "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, _ := pair(t)
+			if err := errors.Join(os.Chown(f.PrivateKey, tc.uid, tc.gid), os.Chmod(f.PrivateKey, tc.mode)); err != nil {
+				t.Fatal(err)
+			}
+			id, err := f.Load(t.Context(), &source.Devices{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := id.Warnings()
+			if (tc.want != "") != (len(got) == 1) || tc.want != "" && !strings.HasSuffix(got[0], tc.want+f.PrivateKey) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 )
+
+// errNotSQS is of an answer that goes well and has no request id: AWS's have.
+var errNotSQS = errors.New("the answer is not SQS's")
 
 // Error says why a queue could not be read.
 type Error struct {
@@ -55,6 +60,12 @@ func (e *Error) remedy() string {
 		return "the queue must be asked in its own region; check watch.queue and roles.NAME.endpoints.sqs"
 	case e.Code == "OverLimit":
 		return "its messages are received and not deleted; another reader must not share the queue"
+	case is[*net.DNSError](e.cause):
+		return "check the region in watch.queue and the name servers"
+	case is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
+		return "check the route, the firewall and HTTPS_PROXY"
+	case errors.Is(e.cause, errNotSQS), is[*smithy.DeserializationError](e.cause) && status(e.cause) < http.StatusTooManyRequests:
+		return "look for a proxy or a captive portal in between"
 	}
 	return ""
 }
@@ -75,20 +86,31 @@ func (q *Queue) explain(operation string, err error) error {
 	e := &Error{URL: q.url, Operation: operation, Message: err.Error(), cause: err}
 	var api smithy.APIError
 	var transport *url.Error
+	var broken *net.OpError
 	switch {
 	case errors.As(err, &api):
 		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
 		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 			e.RequestID = response.ServiceRequestID()
 		}
-	case is[*smithy.DeserializationError](err):
-		e.Message = "the answer is not SQS's JSON; look for a proxy or a captive portal in between"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Message = "no answer in time"
 	case errors.As(err, &transport):
 		e.Message = transport.Err.Error()
+	case errors.As(err, &broken): // in the middle of the answer
+		e.Message = broken.Error()
+	case is[*smithy.DeserializationError](err):
+		e.Message = fmt.Sprintf("the answer, HTTP %d, is not SQS's JSON", status(err))
 	}
 	return e
+}
+
+// status returns the HTTP status of the answer in err; 0: there was none.
+func status(err error) int {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		return response.HTTPStatusCode()
+	}
+	return 0
 }
 
 func is[T error](err error) bool {

@@ -96,6 +96,9 @@ func (q *Queue) Receive(ctx context.Context, wait time.Duration) (Batch, error) 
 	if err != nil {
 		return Batch{}, q.explain("ReceiveMessage", err)
 	}
+	if _, ok := middleware.GetRequestIDMetadata(out.ResultMetadata); !ok {
+		return Batch{}, q.explain("ReceiveMessage", errNotSQS)
+	}
 	var b Batch
 	b.At, _ = middleware.GetServerTime(out.ResultMetadata)
 	for _, m := range out.Messages {

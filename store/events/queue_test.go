@@ -155,7 +155,7 @@ func TestErrorsNameTheQueueAndTheRemedy(t *testing.T) {
 			"ReceiveMessage: AWS.SimpleQueueService.NonExistentQueue: no; check watch.queue: the region, the account and the name in it"},
 		"elsewhere": {awslab.Fault{Kind: awslab.Fail, Status: 403, Code: "SignatureDoesNotMatch", Message: "Credential should be scoped to a valid region."},
 			"ReceiveMessage: SignatureDoesNotMatch: Credential should be scoped to a valid region.; the queue must be asked in its own region; check watch.queue and roles.NAME.endpoints.sqs"},
-		"away": {awslab.Fault{Kind: awslab.Drop}, "ReceiveMessage: read tcp: connection reset by peer"},
+		"away": {awslab.Fault{Kind: awslab.Drop}, "ReceiveMessage: read tcp: connection reset by peer; check the route, the firewall and HTTPS_PROXY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab, k, q := newQueue(t)
@@ -199,7 +199,7 @@ func (portal) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAnAnswerThatIsNotSQSsIsNotQuoted(t *testing.T) {
 	q := New(Options{URL: "https://sqs.us-east-1.amazonaws.com/111122223333/q", Region: "us-east-1", Transport: portal{}, Sessions: &keys{setup: awslab.Setup{AccessKeyID: "a", SecretAccessKey: "b"}}})
 	_, err := q.Receive(t.Context(), 0)
-	if want := "queue https://sqs.us-east-1.amazonaws.com/111122223333/q: ReceiveMessage: the answer is not SQS's JSON; look for a proxy or a captive portal in between"; err == nil || err.Error() != want {
+	if want := "queue https://sqs.us-east-1.amazonaws.com/111122223333/q: ReceiveMessage: the answer, HTTP 200, is not SQS's JSON; look for a proxy or a captive portal in between"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
