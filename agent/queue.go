@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -185,7 +186,7 @@ func (q *queue) hint(about topic, e events.Event, now time.Time) {
 		ours = r.reads(e.Region, e.Account) && r.hinted(e.Hint) || ours
 	}
 	if !ours {
-		q.log.Debug("message ignored", "reason", "not in the configuration: "+e.ID)
+		q.log.Debug("message ignored", "reason", fmt.Sprintf("not in the configuration: %s of account %.64s in %.64s", e.ID, e.Account, e.Region))
 		return
 	}
 	if len(q.read) >= remembered {

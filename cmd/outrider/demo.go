@@ -180,7 +180,7 @@ It stays up until Ctrl-C. In another terminal:
   %[1]s status --config %[2]s/outrider.yaml
   cat %[2]s/billing.properties %[2]s/sidecar.log %[2]s/program.log
 To rotate the secret with the AWS CLI:
-  export AWS_ENDPOINT_URL=%[3]s AWS_REGION=%[4]s AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
-  aws secretsmanager put-secret-value --secret-id %[7]s --secret-string '{"username":"billing","password":"new"}'
+  export AWS_DEFAULT_REGION=%[4]s AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
+  aws --endpoint-url %[3]s secretsmanager put-secret-value --secret-id %[7]s --secret-string '{"username":"billing","password":"new"}'
 `, self, d.dir, d.setup.Endpoint, d.setup.Region, d.setup.AccessKeyID, d.setup.SecretAccessKey, demoSecret)
 }

@@ -102,14 +102,15 @@ func serveLab(ctx context.Context, lab *awslab.Lab, listener net.Listener) error
 	return nil
 }
 
-// labWords says how to use the lab, so that a person can paste it.
+// labWords says how to use the lab, so that a person can paste it. A CLI of
+// before 2023, such as Debian 12's, would go past the variable to the real AWS.
 func labWords(s awslab.Setup, dir string) string {
 	return fmt.Sprintf(`AWS answers on %[1]s until this process ends. Files are in %[2]s
 
 For the AWS CLI and SDKs:
-  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[3]s
+  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[3]s AWS_DEFAULT_REGION=%[3]s
   export AWS_ACCESS_KEY_ID=%[4]s AWS_SECRET_ACCESS_KEY=%[5]s
-  aws secretsmanager create-secret --name prod/db --secret-string '{"username":"app","password":"first"}'
+  aws --endpoint-url %[1]s secretsmanager create-secret --name prod/db --secret-string '{"username":"app","password":"first"}'
 
 For outrider.yaml (start it with AWS_ENDPOINT_URL=%[1]s):
   identities:

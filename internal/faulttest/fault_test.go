@@ -24,6 +24,7 @@ type fault struct {
 	severs  bool          // connections are cut when it begins
 	lasting bool          // calls that it has struck go on as they do when it has ended
 	slow    bool
+	spends  bool              // sessions, so that a new one may have to be waited for
 	unnamed bool              // the host's name is not found
 	also    []string          // operations that it strikes besides the one of the cell, on the same secret; of two on b
 	cannot  map[string]string // by operation: why there is no such cell
@@ -61,7 +62,7 @@ func faults() []fault {
 		{name: "empty 201", what: "201 and no body", strike: says(201, "application/json", "")},
 		{name: "captive portal", what: "200 and a page to log in", strike: says(200, "text/html", "<!DOCTYPE html><title>Welcome</title><form action=/login>")},
 		{
-			name: "expired token", what: "also of each session that replaces it",
+			name: "expired token", spends: true, what: "also of each session that replaces it",
 			strike: refuses(400, "ExpiredTokenException", "The security token included in the request is expired"),
 			cannot: map[string]string{"CreateSession": "it is signed by the certificate, not by a session"},
 		},

@@ -137,9 +137,11 @@ func really(t *testing.T, o operation, f fault, number int, out *outcome) {
 	limit := ceiling * 3 / 2
 	if o.push {
 		s.rotate(o.all()...)
-		limit = 5 * time.Second
-		if f.lasting {
-			limit += 10 * time.Second // a call under way ends by its own limit
+		switch {
+		case f.lasting:
+			limit = 15 * time.Second // a call under way ends by its own limit
+		case !f.spends:
+			limit = 5 * time.Second
 		}
 	}
 	took, ok := s.until(limit, s.fresh)

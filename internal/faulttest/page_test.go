@@ -103,7 +103,8 @@ compare all but the figures with this page, and assert of every cell that
 - the application's file is not touched, down to its inode and times, until it gets the new value whole; no log line shows a value;
 - ten minutes of the fault cost at most 200 calls to AWS in all, those that go well included;
 - the change that came during the fault is in the file at most 90 s after its end: 1.5 times the ceiling of the back-off;
-- with push, a change after the end is in the file within 5 s of it, and within 15 s where a call still hangs;
+- with push, a change after the end is in the file within 5 s of it, within 15 s where a call still hangs, and within 90 s where
+  sessions were refused: while each new one is, another is asked for ever more slowly;
 - after that no error is left in status.
 
 *App* is the state in ` + "`outrider status`" + ` when the fault first shows, *error* stands there and in the log, *first log line* is the first at WARN or ERROR. *Application* is what it has when a secret is
