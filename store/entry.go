@@ -10,6 +10,10 @@ import (
 	"outrider/secret"
 )
 
+// lagLimit is for how long after a new version was first read another read may
+// still see the one before.
+const lagLimit = 10 * time.Second
+
 // entry is what is known of one reference.
 type entry struct {
 	ref   secret.Ref
@@ -24,6 +28,7 @@ type entry struct {
 
 	doubted string // the id of an older version that was seen to hold the label
 	doubtAt time.Time
+	turned  time.Time // when the read that first found held had begun
 	behind  time.Time // until then events alone are not relied on
 
 	breaker refresher.Breaker // open while it is too early to try again what failed
@@ -175,8 +180,9 @@ func (e *entry) outcome() outcome {
 // believe takes up what was read, unless it is older than what is held: reads
 // are eventually consistent, so that is believed only when it is seen to hold
 // the label a second time, a second later or more, and with nothing newer seen
-// in between. A copy in another region may lag for longer: it is never
-// believed, and nor is what cannot come back.
+// in between, and not while held is so new that reads may still lag behind it. A
+// copy in another region may lag for longer: it is never believed, and nor is
+// what cannot come back.
 func (e *entry) believe(v secret.Version, began time.Time, own bool) {
 	switch {
 	case !older(v, e.held):
@@ -185,8 +191,11 @@ func (e *entry) believe(v secret.Version, began time.Time, own bool) {
 	case e.doubted != v.ID, outlived(v, e.held):
 		e.doubted, e.doubtAt = v.ID, began
 		return
-	case began.Sub(e.doubtAt) < time.Second:
+	case began.Sub(e.doubtAt) < time.Second, began.Sub(e.turned) < lagLimit:
 		return
+	}
+	if v.ID != e.held.ID {
+		e.turned = began
 	}
 	e.held, e.doubted = v, ""
 }

@@ -53,7 +53,7 @@ func (s *Store) replan(e *entry, began time.Time, planned bool, roll float64) {
 	case e.err != nil:
 		e.next = e.breaker.Until()
 	case e.doubted != "":
-		e.next = e.doubtAt.Add(refresher.Poll(1250*time.Millisecond, roll))
+		e.next = began.Add(refresher.Poll(1250*time.Millisecond, roll))
 	case planned:
 		e.next = refresher.Pace(f, roll)
 	case e.next.Before(began):

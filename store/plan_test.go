@@ -333,11 +333,29 @@ func TestOlderVersionIsBelievedOnlyWhenSeenTwice(t *testing.T) {
 	})
 }
 
+func TestOlderVersionIsNotBelievedWhileReadsMayLag(t *testing.T) {
+	now := time.Now()
+	older := secret.Version{Ref: ref("s"), ID: "1", ARN: "arn", Created: now.Add(-time.Hour)}
+	newer := secret.Version{Ref: ref("s"), ID: "2", ARN: "arn", Created: now.Add(-time.Second)}
+	e := &entry{ref: ref("s")}
+	e.believe(older, now.Add(-time.Minute), true)
+	e.believe(newer, now, true)
+	for _, step := range []struct {
+		at   time.Duration
+		want string
+	}{{time.Second, "2"}, {3 * time.Second, "2"}, {9 * time.Second, "2"}, {11 * time.Second, "1"}} {
+		e.believe(older, now.Add(step.at), true)
+		if e.held.ID != step.want {
+			t.Errorf("%s after the newer one was found: version %s is held, want %s", step.at, e.held.ID, step.want)
+		}
+	}
+}
+
 func TestStaleReadsNeverTakeAValueBack(t *testing.T) {
 	refs := secrets(2)
 	looking(t, time.Second, refs, func(l *looker) { putAll(l, refs) }, func(l *looker) {
 		time.Sleep(time.Minute) // what is new is not there at first
-		l.lab.SetStaleness(700 * time.Millisecond)
+		l.lab.SetStaleness(4 * time.Second)
 		for i := 1; i < 90; i++ {
 			put(l.t, l.lab, "s/0", fmt.Sprint(i))
 			seen := false
