@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"outrider/refresher"
+	"outrider/store/internal/wire"
 )
 
 // together is how many calls to one service fail in a row before none is made
@@ -73,28 +74,18 @@ type call struct {
 	limit     time.Duration // of the call itself
 }
 
-// do makes one call within its limits. When AWS refuses the credentials it is
-// made once more, with the session that replaces them, or by the clock that the
-// refusal showed.
+// do makes one call within its limits, as wire.Signed does.
 func do[Out any](ctx context.Context, s *Store, c call, operation func(context.Context, aws.CredentialsProvider) (Out, error)) (Out, error) {
-	var none Out
-	for second := false; ; second = true {
-		credentials, err := s.sessions.Retrieve(ctx)
-		if err != nil {
-			return none, sessionError{err}
-		}
-		out, err := attempt(ctx, s, c, credentials, operation)
-		refusal := classify(err)
-		if second || refusal != refused && refusal != misdated {
-			return out, err
-		}
-		if refusal == refused {
-			s.sessions.Spent(credentials)
-		}
+	refusal := func(err error) (spent, offClock bool) {
+		told := classify(err)
+		return told == refused, told == misdated
 	}
+	return wire.Signed(ctx, s.sessions, refusal, func(as aws.CredentialsProvider) (Out, error) {
+		return attempt(ctx, s, c, as, operation)
+	})
 }
 
-func attempt[Out any](ctx context.Context, s *Store, c call, credentials aws.Credentials, operation func(context.Context, aws.CredentialsProvider) (Out, error)) (Out, error) {
+func attempt[Out any](ctx context.Context, s *Store, c call, as aws.CredentialsProvider, operation func(context.Context, aws.CredentialsProvider) (Out, error)) (Out, error) {
 	var none Out
 	if err := pause(ctx, s.turn(c.operation)); err != nil {
 		return none, err
@@ -110,9 +101,7 @@ func attempt[Out any](ctx context.Context, s *Store, c call, credentials aws.Cre
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	out, err := operation(ctx, aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return credentials, nil
-	}))
+	out, err := operation(ctx, as)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.gate.record(err, time.Now(), s.roll())

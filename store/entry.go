@@ -8,6 +8,7 @@ import (
 
 	"outrider/refresher"
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 // lagLimit is for how long after a new version was first read another read may
@@ -149,7 +150,7 @@ func (s *Store) end(r *read, v secret.Version, err error) {
 // shares the roll, so that it is tried again in one call, too.
 func (s *Store) tried(e *entry, began time.Time, err error, roll float64) {
 	e.known, e.err, e.tried = true, err, began
-	if !is[shutError](err) {
+	if !wire.Is[shutError](err) {
 		e.suspect = errors.Is(err, context.DeadlineExceeded)
 	}
 	if !errors.Is(err, context.Canceled) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"outrider/refresher"
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 // Error says why one reference could not be read.
@@ -78,11 +78,11 @@ func (e *Error) remedy() string {
 		return "it is a quota of the account: raise it; it is not asked for again soon"
 	case e.cause != nil && classify(e.cause) == throttled:
 		return "fewer calls are made for now; if it lasts, see docs/scale.md"
-	case is[*net.DNSError](e.cause):
+	case wire.Is[*net.DNSError](e.cause):
 		return "check region and the name servers"
-	case is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
+	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
 		return "check the route, the firewall and HTTPS_PROXY"
-	case is[*smithy.DeserializationError](e.cause) && status(e.cause) < http.StatusInternalServerError:
+	case wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusInternalServerError:
 		return "look for a proxy or a captive portal in between"
 	}
 	return ""
@@ -95,52 +95,21 @@ func ofKey(message string) bool {
 	return strings.Contains(message, "kms") || strings.Contains(message, "ciphertext")
 }
 
-// sessionError is why there are no credentials to read with. It is about no
-// reference in particular.
-type sessionError struct{ error }
-
-// Unwrap returns the session's own error.
-func (e sessionError) Unwrap() error { return e.error }
-
 // explain turns err into an *Error about ref, without the URL that Go's
 // transport errors carry. An error of the session stays what it is, as does an
 // *Error.
 func explain(ref secret.Ref, operation string, err error) error {
-	if session, ok := errors.AsType[sessionError](err); ok {
+	if session, ok := errors.AsType[wire.SessionError](err); ok {
 		return session
 	}
 	if told, ok := errors.AsType[*Error](err); ok {
 		return told
 	}
-	e := &Error{Ref: ref, Operation: operation, Message: err.Error(), cause: err}
-	var api smithy.APIError
-	var transport *url.Error
-	var broken *net.OpError
-	switch {
-	case errors.As(err, &api):
-		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
-		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-			e.RequestID = response.ServiceRequestID()
-		}
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Message = operation + ": no answer in time"
-	case errors.As(err, &transport):
-		e.Message = operation + ": " + transport.Err.Error()
-	case errors.As(err, &broken): // in the middle of the answer
-		e.Message = operation + ": " + broken.Error()
-	case is[*smithy.DeserializationError](err):
-		// Its own text quotes the answer.
-		e.Message = fmt.Sprintf("%s: the answer, HTTP %d, is not %s's JSON", operation, status(err), service(ref))
+	f := wire.Read(err, service(ref))
+	if f.OnTheWay {
+		f.Message = operation + ": " + f.Message
 	}
-	return e
-}
-
-// status returns the HTTP status of the answer in err; 0: there was none.
-func status(err error) int {
-	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-		return response.HTTPStatusCode()
-	}
-	return 0
+	return &Error{Ref: ref, Operation: operation, Code: f.Code, Message: f.Message, RequestID: f.RequestID, cause: err}
 }
 
 func service(ref secret.Ref) string {
@@ -148,11 +117,6 @@ func service(ref secret.Ref) string {
 		return "Secrets Manager"
 	}
 	return "Parameter Store"
-}
-
-func is[T error](err error) bool {
-	_, ok := errors.AsType[T](err)
-	return ok
 }
 
 // class sorts what went wrong by what is to be done about it.
@@ -227,10 +191,10 @@ func unanswered(err error) class {
 	switch {
 	case ok && told.Code != "":
 		return classify(&smithy.GenericAPIError{Code: told.Code, Message: told.Message}) // from inside an answer
-	case err == nil, errors.Is(err, context.Canceled), is[sessionError](err), ok && told.cause == nil:
+	case err == nil, errors.Is(err, context.Canceled), wire.Is[wire.SessionError](err), ok && told.cause == nil:
 		return other
 	}
-	if status(err) == http.StatusTooManyRequests { // a proxy's, without a code
+	if wire.Status(err) == http.StatusTooManyRequests { // a proxy's, without a code
 		return throttled
 	}
 	return server

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 // parametersSize is the most names that one GetParameters takes, and the most
@@ -36,7 +37,7 @@ func newParameterStore(o Options) parameterStore {
 	options := ssm.Options{
 		Region:      o.Region,
 		Credentials: o.Sessions,
-		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: stay},
+		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: wire.Stay},
 		Retryer:     aws.NopRetryer{},
 	}
 	if o.FIPS {

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 // carryOut ends every read in f, several at a time.
@@ -95,7 +96,7 @@ func (s *Store) readBatch(ctx context.Context, batch []*read) {
 		})
 	})
 	switch c := classify(err); {
-	case c == denied, c == other && is[smithy.APIError](err): // what stands in for AWS may not know it
+	case c == denied, c == other && wire.Is[smithy.APIError](err): // what stands in for AWS may not know it
 		s.mu.Lock()
 		s.noBatch = time.Now().Add(forgiving)
 		s.mu.Unlock()

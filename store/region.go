@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"outrider/refresher"
+	"outrider/store/internal/wire"
 )
 
 // secretsManager is what Secrets Manager is asked; see parameterStore.
@@ -32,7 +33,7 @@ func newRegion(name string, o Options) *region {
 	options := secretsmanager.Options{
 		Region:      name,
 		Credentials: o.Sessions,
-		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: stay},
+		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: wire.Stay},
 		Retryer:     aws.NopRetryer{}, // the loop that called backs off
 	}
 	if o.FIPS {
@@ -60,7 +61,7 @@ func anywhere[Out any](ctx context.Context, s *Store, ask func(*region) (Out, er
 	for _, p := range s.inTurn(time.Now()) {
 		out, err := ask(p)
 		down := classify(err) == server && ctx.Err() == nil
-		if ctx.Err() == nil && !is[sessionError](err) {
+		if ctx.Err() == nil && !wire.Is[wire.SessionError](err) {
 			s.answered(p, !down)
 		}
 		if err == nil || !down && p == s.regions[0] || ctx.Err() != nil {

@@ -13,10 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"outrider/refresher"
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 const (
@@ -31,14 +30,6 @@ const (
 	forgiving = time.Hour
 )
 
-// sessions is whose credentials sign the reads.
-type sessions interface {
-	aws.CredentialsProvider
-	// Spent says that AWS refused these credentials; the next Retrieve must
-	// return others.
-	Spent(aws.Credentials)
-}
-
 // Options say where and as whom a Store reads.
 type Options struct {
 	Region      string
@@ -49,7 +40,7 @@ type Options struct {
 	Transport   http.RoundTripper // nil: http.DefaultTransport; redirects are not followed
 	FIPS        bool              // the region's FIPS endpoints; not with endpoints of one's own
 	DualStack   bool              // the region's IPv4 and IPv6 endpoints; likewise
-	Sessions    sessions
+	Sessions    wire.Sessions
 	Timeout     time.Duration  // of one call; 0: 10 s
 	Concurrency int            // calls under way at once; 0: 8
 	Roll        func() float64 // random numbers in [0, 1); nil: math/rand
@@ -66,7 +57,7 @@ type Store struct {
 	account       string
 	parameters    parameterStore
 	parameterGate gate
-	sessions      sessions
+	sessions      wire.Sessions
 	timeout       time.Duration
 	slots         chan struct{}
 	few           chan struct{} // slots for secrets whose last read did not end in time
@@ -113,9 +104,6 @@ func New(o Options) *Store {
 	}
 	return s
 }
-
-// stay keeps a signed request from going where a captive portal sends it.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Get returns one snapshot of the references, by the names that templates
 // use, no value of it last seen to be current before asOf. What has failed
@@ -230,7 +218,7 @@ func (s *Store) announce(refs []secret.Ref, asOf time.Time, t terms) fresh {
 		if e.busy() || !e.wanted(asOf, t.since, t.retry && !s.gateOf(ref).breaker.Open(now), now) {
 			continue
 		}
-		batch := e.batchable() && (t.since > 0 || !e.known || e.held.ID == "" && is[sessionError](e.err)) && !now.Before(s.noBatch)
+		batch := e.batchable() && (t.since > 0 || !e.known || e.held.ID == "" && wire.Is[wire.SessionError](e.err)) && !now.Before(s.noBatch)
 		f.add(s.begin(e, now), batch)
 	}
 	f.settle()

@@ -79,8 +79,9 @@ func rooms() map[string][]string {
 		"signer/source":          {"secret", "signer", "signer/internal/device", "signer/pkcs11", "signer/spiffe", "signer/tpm"},
 		"signer/spiffe":          {},
 		"signer/tpm":             {"secret", "signer/internal/device", gotpm},
-		"store":                  {"refresher", "secret", aws, secretsmanager, ssm, smithy},
-		"store/events":           {"secret", "store", aws, smithy, sqs},
+		"store":                  {"refresher", "secret", "store/internal/wire", aws, secretsmanager, ssm, smithy},
+		"store/events":           {"secret", "store", "store/internal/wire", aws, smithy, sqs},
+		"store/internal/wire":    {aws, smithy},
 		"verify":                 {"internal/child", "render", "secret", mysql},
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+
+	"outrider/store/internal/wire"
 )
 
 // errNotSQS is of an answer that goes well and has no request id: AWS's have.
@@ -60,62 +60,24 @@ func (e *Error) remedy() string {
 		return "the queue must be asked in its own region; check watch.queue and roles.NAME.endpoints.sqs"
 	case e.Code == "OverLimit":
 		return "its messages are received and not deleted; another reader must not share the queue"
-	case is[*net.DNSError](e.cause):
+	case wire.Is[*net.DNSError](e.cause):
 		return "check the region in watch.queue and the name servers"
-	case is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
+	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
 		return "check the route, the firewall and HTTPS_PROXY"
-	case errors.Is(e.cause, errNotSQS), is[*smithy.DeserializationError](e.cause) && status(e.cause) < http.StatusTooManyRequests:
+	case errors.Is(e.cause, errNotSQS), wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusTooManyRequests:
 		return "look for a proxy or a captive portal in between"
 	}
 	return ""
 }
 
-// sessionError is why there are no credentials to read with. It is not about
-// the queue.
-type sessionError struct{ error }
-
-// Unwrap returns the session's own error.
-func (e sessionError) Unwrap() error { return e.error }
-
 // explain turns err into an *Error, without the URL that Go's transport errors
 // carry. An error of the session stays what it is.
 func (q *Queue) explain(operation string, err error) error {
-	if session, ok := errors.AsType[sessionError](err); ok {
+	if session, ok := errors.AsType[wire.SessionError](err); ok {
 		return session
 	}
-	e := &Error{URL: q.url, Operation: operation, Message: err.Error(), cause: err}
-	var api smithy.APIError
-	var transport *url.Error
-	var broken *net.OpError
-	switch {
-	case errors.As(err, &api):
-		e.Code, e.Message = api.ErrorCode(), api.ErrorMessage()
-		if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-			e.RequestID = response.ServiceRequestID()
-		}
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Message = "no answer in time"
-	case errors.As(err, &transport):
-		e.Message = transport.Err.Error()
-	case errors.As(err, &broken): // in the middle of the answer
-		e.Message = broken.Error()
-	case is[*smithy.DeserializationError](err):
-		e.Message = fmt.Sprintf("the answer, HTTP %d, is not SQS's JSON", status(err))
-	}
-	return e
-}
-
-// status returns the HTTP status of the answer in err; 0: there was none.
-func status(err error) int {
-	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-		return response.HTTPStatusCode()
-	}
-	return 0
-}
-
-func is[T error](err error) bool {
-	_, ok := errors.AsType[T](err)
-	return ok
+	f := wire.Read(err, "SQS")
+	return &Error{URL: q.url, Operation: operation, Code: f.Code, Message: f.Message, RequestID: f.RequestID, cause: err}
 }
 
 // refusal reports whether a call was refused because its session is expired or

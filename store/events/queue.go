@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"outrider/store/internal/wire"
 )
 
 const (
@@ -22,14 +24,6 @@ const (
 	patience = 10 * time.Second
 )
 
-// sessions is whose credentials sign the calls.
-type sessions interface {
-	aws.CredentialsProvider
-	// Spent says that AWS refused these credentials; the next Retrieve must
-	// return others.
-	Spent(aws.Credentials)
-}
-
 // Options say which queue is read, and as whom.
 type Options struct {
 	URL       string // as SQS gives it
@@ -38,7 +32,7 @@ type Options struct {
 	Transport http.RoundTripper // nil: http.DefaultTransport; redirects are not followed
 	FIPS      bool              // the region's FIPS endpoint; not with Endpoint
 	DualStack bool              // the region's IPv4 and IPv6 endpoint; not with Endpoint
-	Sessions  sessions
+	Sessions  wire.Sessions
 }
 
 // Queue is an SQS queue. It is safe for concurrent use.
@@ -46,7 +40,7 @@ type Queue struct {
 	url      string
 	receive  func(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	remove   func(context.Context, *sqs.DeleteMessageBatchInput, ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
-	sessions sessions
+	sessions wire.Sessions
 }
 
 // New returns a Queue that has received nothing yet.
@@ -54,7 +48,7 @@ func New(o Options) *Queue {
 	options := sqs.Options{
 		Region:      o.Region,
 		Credentials: o.Sessions,
-		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: stay},
+		HTTPClient:  &http.Client{Transport: o.Transport, CheckRedirect: wire.Stay},
 		Retryer:     aws.NopRetryer{}, // the loop that called backs off
 	}
 	if o.FIPS {
@@ -71,9 +65,6 @@ func New(o Options) *Queue {
 	client := sqs.New(options)
 	return &Queue{url: o.URL, receive: client.ReceiveMessage, remove: client.DeleteMessageBatch, sessions: o.Sessions}
 }
-
-// stay keeps a signed request from going where a captive portal sends it.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Batch is what one call received: up to ten messages, which come again unless
 // they are deleted.
@@ -123,33 +114,11 @@ func (q *Queue) Delete(ctx context.Context, b Batch) error {
 	return nil
 }
 
-// call makes one call within a time limit. When SQS refuses the credentials it
-// is made once more, with the session that replaces them, or by the clock that
-// the refusal showed.
+// call makes one call within a time limit, as wire.Signed does.
 func call[In, Out any](ctx context.Context, q *Queue, limit time.Duration, operation func(context.Context, In, ...func(*sqs.Options)) (Out, error), in In) (Out, error) {
-	for second := false; ; second = true {
-		credentials, err := q.sessions.Retrieve(ctx)
-		if err != nil {
-			var none Out
-			return none, sessionError{err}
-		}
-		out, err := attempt(ctx, limit, credentials, operation, in)
-		spent, misdated := refusal(err)
-		if second || !spent && !misdated {
-			return out, err
-		}
-		if spent {
-			q.sessions.Spent(credentials)
-		}
-	}
-}
-
-func attempt[In, Out any](ctx context.Context, limit time.Duration, credentials aws.Credentials, operation func(context.Context, In, ...func(*sqs.Options)) (Out, error), in In) (Out, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return operation(ctx, in, func(o *sqs.Options) {
-		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return credentials, nil
-		})
+	return wire.Signed(ctx, q.sessions, refusal, func(as aws.CredentialsProvider) (Out, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return operation(ctx, in, func(o *sqs.Options) { o.Credentials = as })
 	})
 }
