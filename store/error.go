@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -31,19 +30,7 @@ type Error struct {
 // Error names the secret, AWS's code, message and request id, and the remedy
 // where there is one.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: ", e.Ref)
-	if e.Code != "" {
-		b.WriteString(e.Code + ": ")
-	}
-	b.WriteString(e.Message)
-	if e.RequestID != "" {
-		b.WriteString(" (request id " + e.RequestID + ")")
-	}
-	if remedy := e.remedy(); remedy != "" {
-		b.WriteString("; " + remedy)
-	}
-	return b.String()
+	return wire.Failure{Code: e.Code, Message: e.Message, RequestID: e.RequestID}.Sentence(e.Ref.String(), e.remedy())
 }
 
 // Unwrap returns what the error came from.

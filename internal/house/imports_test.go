@@ -64,6 +64,7 @@ func rooms() map[string][]string {
 		"internal/machinetest":   {},
 		"internal/mariadbtest":   {mysql, xsys},
 		"internal/pkitest":       {gospiffe, grpc},
+		"internal/programtest":   {"go.uber.org/goleak"},
 		"internal/watch":         {fsnotify},
 		"meter":                  {"serve", aws, prometheus},
 		"policy":                 {"secret"},

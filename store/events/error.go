@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -30,19 +29,7 @@ type Error struct {
 // Error names the queue, AWS's code, message and request id, and the remedy
 // where there is one.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "queue %s: %s: ", e.URL, e.Operation)
-	if e.Code != "" {
-		b.WriteString(e.Code + ": ")
-	}
-	b.WriteString(e.Message)
-	if e.RequestID != "" {
-		b.WriteString(" (request id " + e.RequestID + ")")
-	}
-	if remedy := e.remedy(); remedy != "" {
-		b.WriteString("; " + remedy)
-	}
-	return b.String()
+	return wire.Failure{Code: e.Code, Message: e.Message, RequestID: e.RequestID}.Sentence("queue "+e.URL+": "+e.Operation, e.remedy())
 }
 
 // Unwrap returns what the error came from.

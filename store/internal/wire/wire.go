@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -87,6 +88,24 @@ func Read(err error, service string) Failure {
 		return Failure{Message: fmt.Sprintf("the answer, HTTP %d, is not %s's JSON", Status(err), service), OnTheWay: true}
 	}
 	return Failure{Message: err.Error()}
+}
+
+// Sentence returns what became of subject: AWS's code, message and request id,
+// and the remedy, where there are any.
+func (f Failure) Sentence(subject, remedy string) string {
+	var b strings.Builder
+	b.WriteString(subject + ": ")
+	if f.Code != "" {
+		b.WriteString(f.Code + ": ")
+	}
+	b.WriteString(f.Message)
+	if f.RequestID != "" {
+		b.WriteString(" (request id " + f.RequestID + ")")
+	}
+	if remedy != "" {
+		b.WriteString("; " + remedy)
+	}
+	return b.String()
 }
 
 // Status returns the HTTP status of the answer in err; 0: there was none.
