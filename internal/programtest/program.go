@@ -24,7 +24,7 @@ func Main(m *testing.M, complaints io.Writer, program *string, parallel int) int
 	dir, err := build(program, parallel)
 	defer func() { _ = os.RemoveAll(dir) }()
 	if err != nil {
-		fmt.Fprintln(complaints, err)
+		_, _ = fmt.Fprintln(complaints, err)
 		return 1
 	}
 	ended := 1
