@@ -115,8 +115,8 @@ roles:
   metrics: {${LAB}}
 listen:
   admin: unix:outrider.sock
-  credentials: ` + free(t) + `
-  imds: {address: "` + free(t) + `", role: metrics}
+  credentials: ` + h.free() + `
+  imds: {address: "` + h.free() + `", role: metrics}
 `)
 	h.start()
 	h.await("billing", "metrics")

@@ -246,7 +246,7 @@ func (h *host) renewing() func() {
 func TestThousandClientsOfEachKindSeeNothingOfARollover(t *testing.T) {
 	const sessions = 5
 	h := newHost(t, awslab.Options{SessionDuration: 8 * time.Second})
-	container, imds := free(t), free(t)
+	container, imds := h.free(), h.free()
 	h.write("credentials", []byte(otherProfile+"[default]\n"))
 	h.configure(`
 identities: {host: {certificate: host.pem, private_key: host.key}}
@@ -256,7 +256,7 @@ listen: {admin: "unix:outrider.sock", credentials: "` + container + `", imds: {a
 	a := h.runAgent()
 	h.await("billing")
 	c := &crowd{h: h, seen: map[string]string{}}
-	c.connect(container, "", containerRequest(h.read("billing.token")))
+	c.connect(container, "", containerRequest(h.checkToken("billing.token")))
 	c.connect(imds, imdsOpening, imdsRequest)
 	for range crowdSize {
 		c.clients = append(c.clients, func() ([]byte, error) {

@@ -37,7 +37,8 @@ type host struct {
 	binary   string
 	env      []string
 
-	said syncBuffer
+	said      syncBuffer
+	addresses []string // where its sidecar is to listen
 
 	mu       sync.Mutex
 	canaries map[string]string // what each secret is, by its value
@@ -208,6 +209,14 @@ func eventually(t testing.TB, what string, check func() error) {
 			t.Fatalf("%s: not within 30s: %v", what, err)
 		}
 	}
+}
+
+// free returns an address on which nobody listens, for the sidecar. await
+// waits until somebody does.
+func (h *host) free() string {
+	address := free(h.t)
+	h.addresses = append(h.addresses, address)
+	return address
 }
 
 // free returns an address on which nobody listens.

@@ -15,7 +15,7 @@ import (
 // addresses.
 func (h *host) served() (container, imds string) {
 	h.t.Helper()
-	container, imds = free(h.t), free(h.t)
+	container, imds = h.free(), h.free()
 	h.configure(`
 identities: {host: {certificate: host.pem, private_key: host.key}}
 roles: {billing: {${LAB}, token: {file: billing.token}}}
@@ -90,7 +90,7 @@ func TestNobodyGetsAnExpiredSession(t *testing.T) {
 	h.lab.ClearFaults()
 	h.lab.ResetCalls()
 	c := &crowd{h: h, seen: map[string]string{}}
-	c.connect(container, "", containerRequest(h.read("billing.token")))
+	c.connect(container, "", containerRequest(h.checkToken("billing.token")))
 	eventually(t, "a session for a thousand clients", func() error {
 		err := c.wave()
 		if refusal, ok := errors.AsType[*refusedError](err); err != nil && (!ok || refusal.status != http.StatusServiceUnavailable) {

@@ -97,7 +97,7 @@ identities: {host: {certificate: host.pem, private_key: host.key}}
 roles:
   billing: {${LAB}, token: {file: run/billing.token, owner: "65534", group: "65534"}}
   other: {${LAB}, token: {file: run/other.token}}
-listen: {admin: "unix:run/outrider.sock", credentials: "` + free(t) + `"}
+listen: {admin: "unix:run/outrider.sock", credentials: "` + h.free() + `"}
 `)
 	s := h.start()
 	h.checkToken("run/billing.token")

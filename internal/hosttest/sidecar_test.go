@@ -3,6 +3,7 @@ package hosttest
 import (
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"syscall"
 	"time"
@@ -59,7 +60,7 @@ func (h *host) status() (serve.Status, error) {
 	return serve.Client{Path: h.path("outrider.sock")}.Status(h.t.Context())
 }
 
-// await waits until the roles have a session each.
+// await waits until the roles have a session each, and its endpoints answer.
 func (h *host) await(roles ...string) {
 	h.t.Helper()
 	eventually(h.t, "sessions", func() error {
@@ -71,4 +72,13 @@ func (h *host) await(roles ...string) {
 		}
 		return err
 	})
+	for _, address := range h.addresses {
+		eventually(h.t, "an endpoint", func() error {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		})
+	}
 }

@@ -60,7 +60,7 @@ func TestWhoWatchesSeesHowTheSidecarStandsAndNoSecret(t *testing.T) {
 	if _, err := h.lab.PutSecret("prod/db", `{"password":"`+value+`"}`); err != nil {
 		t.Fatal(err)
 	}
-	address := free(t)
+	address := h.free()
 	h.configure(`
 identities: {host: {certificate: host.pem, private_key: host.key}}
 roles: {billing: {${LAB}}}
