@@ -81,8 +81,8 @@ func New(c *config.Config, o Options) (*Agent, error) {
 }
 
 // Run is the sidecar. It returns nil when ctx ends, and an error only when
-// another sidecar runs on the same state. While the state folder is not usable
-// it answers who asks how it stands, and no more.
+// another sidecar runs on the same state, or when that was taken away. While the
+// state folder is not usable it answers who asks how it stands, and no more.
 func (a *Agent) Run(ctx context.Context) error {
 	w := a.current()
 	var held *lock
@@ -91,6 +91,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		if held, err = a.holdState(running, w.config.State); err != nil {
 			return err
 		}
+		group.Go(func() error { return held.keep(running) })
 		settled := a.endpoints(running, group, w.config.Listen)
 		group.Go(func() error { return a.readiness(running, settled) })
 		return a.worlds(running, group, held.state)

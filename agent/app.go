@@ -40,8 +40,10 @@ type app struct {
 	denial      denial
 	away        time.Time // since when AWS is, and there are no files to start on; zero: it is not
 
-	sealing sync.Mutex
-	kept    secret.Snapshot // what this run has sealed last
+	sealing      sync.Mutex
+	kept         secret.Snapshot // what this run has sealed last
+	sealFailures int             // in a row
+	unsealed     *time.Timer     // makes the app look again after one; nil: there was none
 
 	mu   sync.Mutex
 	asOf time.Time // values that were last seen to be current before are read anew
@@ -96,6 +98,9 @@ func (a *app) pass(ctx context.Context) error {
 	staged, err := ledger.Stage(files)
 	if err != nil {
 		return err
+	}
+	if ledger.IsSetAside(snapshot, files) { // by a roll-back that Stage has waited for
+		return errors.Join(&asideError{ledger.Progress().SetAside}, staged.Discard())
 	}
 	if err := a.check(ctx, staged); err != nil {
 		return errors.Join(err, staged.Discard())
@@ -283,7 +288,7 @@ func (a *app) committed(snapshot secret.Snapshot, note error, generation uint64,
 		p.snapshot, p.taken, p.sealed = snapshot, snapshot.Taken(), time.Time{}
 		was, p.note = p.note, note
 	})
-	if ledger := a.standing.opened(); generation > 0 || snapshot.Taken().Sub(ledger.Seen()) > time.Minute {
+	if ledger := a.standing.opened(); generation > 0 || snapshot.Taken().Sub(ledger.Seen()).Abs() > time.Minute {
 		_ = ledger.Saw(snapshot.Taken()) // only the age after a restart depends on it
 	}
 	if changedError(was, note) {

@@ -80,15 +80,27 @@ func (a *app) imprint(snapshot secret.Snapshot) ([]deliver.File, error) {
 	if len(a.credentials) == 0 {
 		return nil, nil
 	}
+	values, err := a.handedOut(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	return []deliver.File{a.state.Imprint(a.Name, values)}, nil
+}
+
+// handedOut returns what units get of a snapshot, by the credentials' names. The
+// error joins one for each.
+func (a *app) handedOut(snapshot secret.Snapshot) (map[string]secret.Value, error) {
 	values := map[string]secret.Value{}
-	for name, t := range a.credentials {
-		value, err := t.Execute(snapshot)
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(a.credentials)) {
+		value, err := a.credentials[name].Execute(snapshot)
 		if err != nil {
-			return nil, fmt.Errorf("credential %s: %w", name, err)
+			errs = append(errs, fmt.Errorf("credential %s: %w", name, err))
+			continue
 		}
 		values[name] = value
 	}
-	return []deliver.File{a.state.Imprint(a.Name, values)}, nil
+	return values, errors.Join(errs...)
 }
 
 // imprintPlace returns where the imprint stands, for an app that has one.

@@ -32,7 +32,7 @@ type identity struct {
 	mu       sync.Mutex
 	set      *signer.Identity // nil until a right set was read
 	err      error            // of the last reading; nil when it went well
-	reminded time.Time        // when its end was last spoken of
+	reminded time.Time        // when its end was last spoken of, by this host's clock
 }
 
 // newIdentity reads nothing and starts nothing. Its error is a mistake in what
@@ -105,12 +105,17 @@ func (i *identity) tell(set *signer.Identity) {
 }
 
 // remind says that the identity nears its end, or has reached it: of each set
-// once, and again each day.
-func (i *identity) remind(context.Context) error {
+// once, and again each day. It waits for the first reading.
+func (i *identity) remind(ctx context.Context) error {
+	select {
+	case <-i.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	now := i.clock()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.set == nil || now.Sub(i.reminded) < 24*time.Hour {
+	if i.set == nil || refresher.Ago(i.reminded, time.Now()) < 24*time.Hour {
 		return nil
 	}
 	leaf := i.set.Leaf()
@@ -123,7 +128,7 @@ func (i *identity) remind(context.Context) error {
 	default:
 		return nil
 	}
-	i.reminded = now
+	i.reminded = time.Now()
 	return nil
 }
 

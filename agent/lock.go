@@ -31,8 +31,14 @@ type BusyError struct {
 
 // Error names the other process.
 func (e *BusyError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("state %s is in use by another process; find it (fuser %s) and stop it", e.State, filepath.Join(e.State, lockName))
+	}
 	return fmt.Sprintf("state %s is in use by process %d; ask that one (outrider status, outrider refresh) or stop it", e.State, e.PID)
 }
+
+// lockName is the file that is locked. It names the process that has it.
+const lockName = "lock"
 
 // holdState takes the lock on the state folder. While the folder cannot be
 // made or written it tries on, since that may be mended from outside; that
@@ -78,7 +84,7 @@ func takeLock(state string) (*lock, error) {
 	if err := os.Mkdir(state, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("state folder: %w; create it for outrider's user or change state", err)
 	}
-	path := filepath.Join(state, "lock")
+	path := filepath.Join(state, lockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w; it must belong to outrider's user", err)
@@ -100,7 +106,8 @@ func takeLock(state string) (*lock, error) {
 
 // flock locks the file. A process that was killed in the middle of starting a
 // hook leaves the lock for a moment with what was to become the hook: while
-// the one that the file names is dead, it is waited for.
+// the one that the file names is dead, it is waited for, and while it names
+// none: who has the lock is about to write it down.
 func flock(file *os.File, state string) error {
 	const pause = 20 * time.Millisecond
 	for waited := time.Duration(0); ; waited += pause {
@@ -109,14 +116,36 @@ func flock(file *os.File, state string) error {
 			return nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("lock %s: %w", file.Name(), err)
+			return fmt.Errorf("lock %s: %w; put state on a file system that has locks", file.Name(), err)
 		}
 		held, _ := os.ReadFile(file.Name())
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(held)))
-		if waited > 2*time.Second || pid <= 0 || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		pid = max(pid, 0) // what else it may say
+		if waited > 2*time.Second || pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return &BusyError{State: state, PID: pid}
 		}
 		<-time.After(pause)
+	}
+}
+
+// keep returns an error once the lock is not where it was taken: what is
+// written down from then on ends with this process, and another may have the
+// folder that stands there now. Whoever started us starts us anew, as with
+// PostgreSQL. It blocks until then, or until ctx ends.
+func (l *lock) keep(ctx context.Context) error {
+	again := time.NewTicker(30 * time.Second)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		mine, mineErr := l.file.Stat()
+		there, err := os.Stat(l.file.Name())
+		if errors.Is(err, os.ErrNotExist) || errors.Join(mineErr, err) == nil && !os.SameFile(mine, there) { // what fails otherwise is no reason
+			return fmt.Errorf("state %s was moved or removed while it was in use; start outrider again", filepath.Dir(l.file.Name()))
+		}
 	}
 }
 

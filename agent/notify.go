@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"outrider/audit"
 	"outrider/deliver"
 	"outrider/internal/config"
@@ -124,11 +126,18 @@ func (n *notifier) confirm(ctx context.Context, a *app, ledger *deliver.Ledger) 
 		a.log.Info("generation confirmed", "app", a.Name, "generation", p.Generation)
 		a.seal(ledger, a.standing.now().snapshot)
 		return nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, unasked(err):
 		return err
 	}
 	n.rollBack(ctx, a, ledger, p.Generation, err)
 	return nil
+}
+
+// unasked reports whether the confirmation could not even be run, for want of
+// something that this host has too little of: that says nothing about the
+// application, and the window begins anew.
+func unasked(err error) bool {
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
 }
 
 // errSuperseded says that there is a newer generation, or no such app any

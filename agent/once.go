@@ -52,7 +52,7 @@ func (a *Agent) Once(ctx context.Context, names []string, notify bool) error {
 	})
 }
 
-// byCause joins the apps' errors, one for each cause that several share.
+// byCause joins the apps' errors, one for each cause, which several may share.
 func byCause(apps []*app, failures []error) error {
 	names := map[string][]string{}
 	var causes []error
@@ -60,10 +60,12 @@ func byCause(apps []*app, failures []error) error {
 		if err == nil {
 			continue
 		}
-		if names[err.Error()] == nil {
-			causes = append(causes, err)
+		for _, cause := range leaves(err) {
+			if names[cause.Error()] == nil {
+				causes = append(causes, cause)
+			}
+			names[cause.Error()] = append(names[cause.Error()], apps[i].Name)
 		}
-		names[err.Error()] = append(names[err.Error()], apps[i].Name)
 	}
 	for i, err := range causes {
 		causes[i] = fmt.Errorf("app %s: %w", strings.Join(names[err.Error()], ", "), err)

@@ -220,8 +220,15 @@ func (e *walk) read(ctx context.Context, r *role, permissions policy.Role, ref s
 	if ref.Kind != secret.SecretsManager || ref.VersionID != "" {
 		return v, findings
 	}
-	_, err = r.store.Labels(ctx, ref)
-	return v, append(findings, allowed(ref.String(), err, "each poll reads its value", permissions.Missing("secretsmanager:DescribeSecret", ref))...)
+	missing, err := r.store.Unreplicated(ctx, ref)
+	findings = append(findings, allowed(ref.String(), err, "each poll reads its value", permissions.Missing("secretsmanager:DescribeSecret", ref))...)
+	if len(missing) > 0 {
+		findings = append(findings, doctor.Finding{
+			Verdict: doctor.Warn, Subject: ref.String(), Text: "no copy in step in " + strings.Join(missing, ", ") + ", where it is to be read while " + r.Region + " is away",
+			Remedy: "replicate it there, or take the region out of roles." + r.Name + ".fallback",
+		})
+	}
+	return v, findings
 }
 
 // refusal tells why a reference cannot be read, with the statement to add

@@ -120,7 +120,7 @@ func TestExamineTellsWhatIsMissing(t *testing.T) {
 		"the queue is denied": {func(h *house, c *config.Config) { queue(h, c); h.lab.Deny("sqs.ReceiveMessage", "") }, [][]string{
 			{"fail queue: ", "ReceiveMessage", `"Action":["sqs:ReceiveMessage"]`, ":q\""},
 		}},
-		"its messages cannot be deleted": {func(h *house, c *config.Config) { queue(h, c); h.lab.Deny("sqs.DeleteMessageBatch", "") }, [][]string{
+		"its messages cannot be deleted": {func(h *house, c *config.Config) { queue(h, c); h.lab.Deny("sqs.DeleteMessage", "") }, [][]string{
 			{"fail queue: ", `"Action":["sqs:DeleteMessage"]`},
 		}},
 		"a parameter is denied": {func(h *house, c *config.Config) {
@@ -138,7 +138,19 @@ func TestExamineTellsWhatIsMissing(t *testing.T) {
 			elsewhere := strings.NewReplacer(h.setup.Region, "eu-central-1")
 			r.Fallback = []config.Fallback{{Region: "eu-central-1", TrustAnchor: elsewhere.Replace(r.TrustAnchor), Profile: elsewhere.Replace(r.Profile)}}
 			c.Roles["role"] = r
-		}, [][]string{{"fail role role: region eu-central-1: CreateSession at "}}},
+		}, [][]string{{"fail role role: region eu-central-1: CreateSession at "}, {"warn secret a: no copy"}, {"warn secret b: no copy"}}},
+		"a secret has no copy where the fallback is": {func(h *house, c *config.Config) {
+			other, err := h.lab.Neighbor("eu-central-1")
+			if err == nil {
+				err = h.lab.Replicate("a", other)
+			}
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			r := c.Roles["role"]
+			r.Fallback = []config.Fallback{{Region: "eu-central-1", TrustAnchor: other.Setup().TrustAnchor, Profile: other.Setup().Profile}}
+			c.Roles["role"] = r
+		}, [][]string{{"fail role role: region eu-central-1: "}, {"warn secret b: no copy in step in eu-central-1", "replicate it there"}}},
 		"the next role refuses": {func(_ *house, c *config.Config) {
 			r := c.Roles["role"]
 			r.Assume = []string{"arn:aws:iam::444455556666:role/other"}

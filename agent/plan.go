@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,8 +15,8 @@ import (
 // Preview is what a look would do to one app.
 type Preview struct {
 	App   string
-	Files []deliver.Preview
-	Err   error // why it could not be told
+	Files []deliver.Preview // and credentials, which are in none
+	Err   error             // why it could not be told
 }
 
 // Plan tells what a look now would do to the apps of those names, or to all:
@@ -58,6 +60,8 @@ func (a *app) preview(ctx context.Context, state string) Preview {
 		files = append(files, file)
 	}
 	good, err := deliver.PreviewFiles(state, a.Name, files)
-	p.Files, p.Err = append(p.Files, good...), err
+	values, broken := a.handedOut(snapshot)
+	given, unread := deliver.PreviewImprint(state, a.Name, values)
+	p.Files, p.Err = slices.Concat(p.Files, good, given), errors.Join(err, broken, unread)
 	return p
 }

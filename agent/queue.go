@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -44,7 +45,8 @@ type queue struct {
 	came  bool      // something came in then
 
 	mu       sync.Mutex
-	failures int // in a row
+	failures int       // in a row
+	doubt    time.Time // until then only a message shows that messages come through
 	state    serve.QueueState
 	err      error     // while the state is failing
 	full     error     // while what came in cannot be deleted
@@ -114,14 +116,10 @@ func (q *queue) next() time.Time {
 // not deleted comes again, and does no harm.
 func (q *queue) look(ctx context.Context) error {
 	q.asked = time.Now()
-	wait := events.LongestWait
-	if q.status().State != serve.Receiving {
-		wait = time.Second // to know soon whether it works
-	}
-	batch, err := q.from.Receive(ctx, wait)
+	batch, err := q.from.Receive(ctx, q.patience())
 	q.came = len(batch.Bodies) > 0
 	if ctx.Err() == nil { // else it was called off, which says nothing about the queue
-		q.record(err)
+		q.record(err, time.Now())
 	}
 	if !q.came {
 		return err
@@ -195,15 +193,35 @@ func (q *queue) hint(about topic, e events.Event, now time.Time) {
 	q.read[about] = now
 }
 
+// patience is how long to wait for messages: briefly, to know soon whether it
+// works, after a failure and at the start.
+func (q *queue) patience() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failures > 0 || q.state == "" {
+		return time.Second
+	}
+	return events.LongestWait
+}
+
 // record notes how receiving went. One failure is none yet: connections that
-// are open for long break now and then, and messages wait.
-func (q *queue) record(err error) {
+// are open for long break now and then, and messages wait. But where an answer
+// broke off, messages are lost for a while, and answers without any go well.
+func (q *queue) record(err error, now time.Time) {
+	told, ok := errors.AsType[*events.Error](err)
+	torn := ok && told.Torn()
 	q.mu.Lock()
 	was, before := q.state, q.err
 	if err == nil {
-		q.failures, q.state, q.err = 0, serve.Receiving, nil
-	} else if q.failures++; q.failures > 1 {
+		q.failures = 0
+		if q.came || refresher.Due(q.doubt, now) {
+			q.state, q.err = serve.Receiving, nil
+		}
+	} else if q.failures++; q.failures > 1 || torn {
 		q.state, q.err = serve.NotReceiving, err
+	}
+	if torn {
+		q.doubt = now.Add(eventually)
 	}
 	state, err := q.state, q.err
 	q.mu.Unlock()

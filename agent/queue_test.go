@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -449,6 +450,90 @@ func TestAQueueGoesOnAcrossAReload(t *testing.T) {
 		}
 		if got := strings.Count(h.log.String(), "queue receiving"); got != 1 {
 			t.Errorf("said %d times that the queue receives, want once", got)
+		}
+	})
+}
+
+// trickle gives the answers to ReceiveMessage at a byte a second while it is on.
+type trickle struct {
+	next http.RoundTripper
+	on   atomic.Bool
+}
+
+func (d *trickle) RoundTrip(r *http.Request) (*http.Response, error) {
+	out, err := d.next.RoundTrip(r)
+	if err == nil && d.on.Load() && strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".ReceiveMessage") {
+		out.Body = &drops{out.Body, r.Context()}
+	}
+	return out, err
+}
+
+type drops struct {
+	io.ReadCloser
+	ctx context.Context //nolint:containedctx // of the request, which io.Reader does not take
+}
+
+func (d *drops) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(time.Second):
+		return d.ReadCloser.Read(p[:1])
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	}
+}
+
+func TestAQueueWhoseMessagesDoNotComeThroughIsNoQueue(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("a", "0")
+		c := h.queued(awslab.EventForm{}, h.app("one", "a"))
+		c.Watch.Interval = time.Minute
+		o := h.options()
+		way := &trickle{next: o.Transport}
+		o.Transport = way
+		a, err := New(c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := h.run(a)
+		defer stop()
+		time.Sleep(time.Minute)
+		way.on.Store(true)
+		h.put("a", "1")
+		time.Sleep(31 * time.Second)
+		for range 20 { // answers without a message come in time all the while
+			if w := a.Status(serve.Self()).Watch; w.State != serve.NotReceiving || !strings.Contains(w.Error, "no answer in time") {
+				t.Fatalf("watch is %+v though no message comes through", w)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		value := h.put("a", "2")
+		h.await("one", value+"\n", 73*time.Second)
+		if got := strings.Count(h.log.String(), "queue failing"); got != 1 {
+			t.Errorf("said %d times that the queue fails, want once", got)
+		}
+		way.on.Store(false)
+		time.Sleep(2 * time.Minute)
+		if w := a.Status(serve.Self()).Watch; w.State != serve.Receiving || w.Error != "" {
+			t.Errorf("watch is %+v after the end", w)
+		}
+		h.emptied()
+	})
+}
+
+func TestAQueueThatHangsIsFoundOutSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.put("a", "0")
+		a := h.agent(h.queued(awslab.EventForm{}, h.app("one", "a")))
+		stop := h.run(a)
+		defer stop()
+		time.Sleep(time.Minute)
+		if err := h.lab.AddFault(awslab.Fault{Kind: awslab.Hang, Operation: "ReceiveMessage"}); err != nil {
+			t.Fatal(err)
+		}
+		h.put("a", "1") // ends the wait that is under way
+		time.Sleep(43 * time.Second)
+		if w := a.Status(serve.Self()).Watch; w.State != serve.NotReceiving {
+			t.Errorf("watch is %+v, want it failing after one wait, a back-off and a short one", w)
 		}
 	})
 }

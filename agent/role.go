@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -43,6 +44,7 @@ type role struct {
 	fileErr   error                 // of the last attempt to hand a session out in files
 	recovered bool                  // a session was opened after a failure, and nobody was told yet
 	skewed    bool                  // the clock was off at the last attempt
+	dark      error                 // why secrets' labels cannot be read, as was said last
 	keyID     string                // of the session last handed out
 	serial    uint64                // the lease's number for it
 }
@@ -68,28 +70,49 @@ func newRole(c config.Role, id *identity, h *host, o Options) *role {
 // open opens one session and logs what changed by it.
 func (r *role) open(ctx context.Context) (refresher.Term[session.Session], error) {
 	s, err := r.create(ctx)
-	skew := r.client.Skew()
 	r.mu.Lock()
-	was, wasSkewed := r.err, r.skewed
-	r.err, r.skewed = err, skew != 0
+	was := r.err
+	r.err = err
 	r.mu.Unlock()
-	if skew != 0 && !wasSkewed {
-		r.log.Warn("clock off", "role", r.Name, "aws_ahead_by", skew.Round(time.Second).String(),
-			"remedy", "set this machine's clock; requests are signed with AWS's time until then")
-	}
+	r.tellClock(err)
 	if err != nil {
 		if changedError(was, err) && ctx.Err() == nil {
 			r.log.Error("session not opened", "role", r.Name, "error", err)
 		}
 		return refresher.Term[session.Session]{}, err
 	}
-	// AWS counts the end by its own clock.
-	term := refresher.Term[session.Session]{Value: s, From: time.Now(), Until: s.Expires.Add(-skew)}
+	// AWS counts the end by its own clock. The time left is added to a reading of
+	// both of ours, so that no step of the wall clock moves the end.
+	now := time.Now()
+	term := refresher.Term[session.Session]{Value: s, From: now, Until: now.Add(s.Expires.Sub(now) - s.Skew)}
 	r.log.Info("session opened", "role", r.Name, "access_key_id", s.AccessKeyID, "expires", s.Expires)
 	r.mu.Lock()
 	r.recovered = r.recovered || was != nil
 	r.mu.Unlock()
 	return term, nil
+}
+
+// tellClock says whether this machine's clock is right, once each way, as an
+// attempt to open a session has shown it. Without an answer it has shown
+// nothing, unless that was for want of a certificate that is valid by it.
+func (r *role) tellClock(err error) {
+	skew, remedy := r.client.Skew(), "set this machine's clock; requests are signed with AWS's time until then"
+	if told, ok := errors.AsType[*session.Error](err); ok && told.Status == 0 {
+		if told.Skew == skew {
+			return
+		}
+		skew, remedy = told.Skew, "set this machine's clock; until then TLS fails, and nothing is read"
+	}
+	r.mu.Lock()
+	was := r.skewed
+	r.skewed = skew != 0
+	r.mu.Unlock()
+	switch {
+	case skew != 0 && !was:
+		r.log.Warn("clock off", "role", r.Name, "aws_ahead_by", skew.Round(time.Second).String(), "remedy", remedy)
+	case skew == 0 && was:
+		r.log.Info("clock right", "role", r.Name)
+	}
 }
 
 // granted sets to work who waits for a session: the files that it is handed
@@ -193,6 +216,21 @@ func (r *role) ended(ref secret.Ref, news bool) {
 		}
 	}
 	r.poll.Wake() // the next look may be due earlier than was planned
+	r.darkened(r.store.Dark())
+}
+
+// darkened says once that DescribeSecret does not work, and once that it does.
+func (r *role) darkened(err error) {
+	r.mu.Lock()
+	was := r.dark
+	r.dark = err
+	r.mu.Unlock()
+	switch {
+	case changedError(was, err):
+		r.log.Warn("labels not read", "role", r.Name, "error", err)
+	case err == nil && was != nil:
+		r.log.Info("labels read again", "role", r.Name)
+	}
 }
 
 // readers returns the apps that use a reference.

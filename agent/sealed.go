@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outrider/deliver"
+	"outrider/refresher"
 	"outrider/sealed"
 	"outrider/secret"
 	"outrider/session"
@@ -207,8 +208,14 @@ func (a *app) seal(ledger *deliver.Ledger, s secret.Snapshot) {
 		return
 	}
 	err := a.sealedCopy().Write(s)
+	if a.unsealed != nil {
+		a.unsealed.Stop()
+	}
 	if err == nil {
-		a.kept = s
+		a.kept, a.sealFailures = s, 0
+	} else {
+		a.sealFailures++
+		a.unsealed = time.AfterFunc(refresher.Backoff{}.Delay(a.sealFailures, a.o.Roll()), a.loop.Wake)
 	}
 	var was error
 	a.standing.change(func(p *progress) { was, p.sealErr = p.sealErr, err })

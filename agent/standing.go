@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outrider/deliver"
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -126,16 +127,22 @@ func (s *standing) await(ctx context.Context, wanted func(progress) bool) (progr
 // of the last generation, and are not older than maxStale: an application may
 // start on them, also while AWS is away.
 func (p progress) usable(now time.Time, maxStale time.Duration) bool {
-	return !p.taken.IsZero() && (maxStale <= 0 || p.age(now) <= maxStale)
+	return !p.taken.IsZero() && !p.stale(now, maxStale)
 }
 
-// age returns how long ago the files were known to be current. Round strips
-// the monotonic reading, which stands still while the machine is suspended.
+// stale reports whether the files are older than maxStale; 0: they never are.
+// What is of the future, since the clock was set back, is of an age that nobody
+// knows.
+func (p progress) stale(now time.Time, maxStale time.Duration) bool {
+	return maxStale > 0 && (p.age(now) > maxStale || p.age(now) < -ahead)
+}
+
+// age returns how long ago the files were known to be current.
 func (p progress) age(now time.Time) time.Duration {
 	if p.taken.IsZero() {
 		return 0
 	}
-	return now.Round(0).Sub(p.taken.Round(0))
+	return refresher.Ago(p.taken, now)
 }
 
 func later(a, b time.Time) time.Time {

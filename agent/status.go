@@ -171,7 +171,7 @@ func (r *role) status() serve.Role {
 	r.mu.Lock()
 	fileErr := r.fileErr
 	r.mu.Unlock()
-	status := serve.Role{Region: r.Region, Error: text(errors.Join(err, fileErr))}
+	status := serve.Role{Region: r.Region, Error: text(errors.Join(err, fileErr, r.store.Dark()))}
 	if held {
 		status.Expires, status.AccessKeyID, status.Region = &term.Value.Expires, term.Value.AccessKeyID, term.Value.Region
 	}
@@ -257,7 +257,7 @@ func (a *app) standingState(p progress, now time.Time) serve.State {
 		return serve.SetAside
 	case is[*agedError](p.err):
 		return serve.Stale
-	case a.MaxStale > 0 && p.age(now) > a.MaxStale:
+	case p.stale(now, a.MaxStale):
 		return serve.Stale
 	case p.err != nil:
 		return serve.Failing

@@ -27,7 +27,9 @@ func newTransport(bundle string) http.RoundTripper {
 // as soon as an answer begins, and from then on that body ends a WriteTo with
 // EOF; a transport that has still to see it end takes that for a failed write
 // and closes the connection under the answer. One that is known to be in
-// memory also leaves in one packet with its header.
+// memory also leaves in one packet with its header, and again when the other
+// side had cut the idle connection that it left by: whatever is asked here may be
+// asked twice.
 //
 // Source: https://github.com/aws/aws-sdk-go-v2/issues/1825
 type inMemory struct{ next http.RoundTripper }
@@ -41,8 +43,10 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err = errors.Join(err, r.Body.Close()); err != nil {
 		return nil, fmt.Errorf("request body: %w", err)
 	}
-	r = r.WithContext(r.Context()) // a copy: the caller's stays as it is
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r = r.Clone(r.Context()) // the caller's stays as it is
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	r.Body, _ = r.GetBody()
+	r.Header["X-Idempotency-Key"] = nil // is not sent; without it http.Transport repeats no POST
 	return m.next.RoundTrip(r)
 }
 

@@ -62,6 +62,15 @@ func (t *turns) overdue() []string {
 	return loops
 }
 
+// excuse gives all turns that much longer.
+func (t *turns) excuse(stopped time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for turn := range t.under {
+		turn.limit = turn.limit.Add(stopped)
+	}
+}
+
 // looking is a Look that counts as a turn.
 func (t *turns) looking(loop string, limit func() time.Duration, look func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -137,13 +146,19 @@ func (n *notifier) longestNotify() time.Duration {
 
 // watchdog tells the service manager that every loop turns, for as long as it
 // is so. It looks at the world as all others do, so that a lock which is never
-// given back shows as well.
+// given back shows as well. A tick that comes late by more than another says
+// that the whole process was stopped, and no loop could have been done.
 func (a *Agent) watchdog(ctx context.Context) error {
-	tick := time.NewTicker(a.o.Watchdog / 3)
+	period := a.o.Watchdog / 3
+	tick := time.NewTicker(period)
 	defer tick.Stop()
-	said := ""
+	said, last := "", time.Now()
 	for {
 		a.current()
+		if late := time.Since(last) - period; late > period {
+			a.host.turns.excuse(late)
+		}
+		last = time.Now()
 		hanging := a.host.turns.overdue()
 		if len(hanging) == 0 {
 			a.o.Notify("WATCHDOG=1")

@@ -85,24 +85,43 @@ func (l *Log) Note(e Entry) {
 	l.was = why
 }
 
-// write adds a line by one system call, so that no reader sees half of it. It
-// waits for nobody to read, as a fifo would make it.
+// write adds a line by one system call, so that no reader sees half of it. What
+// a full disk takes of one is cut off again: the next must not stand behind it.
+// It waits for nobody to read, as a fifo would make it.
 func (l *Log) write(e Entry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
 	file, err := os.OpenFile(l.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; create the folder %s for outrider's user", err, filepath.Dir(l.Path))
-	}
 	if err != nil {
-		return err
+		return remedied(err, filepath.Dir(l.Path))
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fmt.Errorf("%s is not a file; remove it or change audit.path", l.Path))
 	}
-	_, err = file.Write(append(line, '\n'))
+	n, err := file.Write(append(line, '\n'))
+	if err != nil && n > 0 {
+		_ = file.Truncate(info.Size())
+	}
+	return remedied(err, filepath.Dir(l.Path))
+}
+
+// remedied says what would mend it, where the cause tells.
+func remedied(err error, folder string) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; create the folder %s for outrider's user", err, folder)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w; free space or inodes on the file system of %s", err, folder)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w; remount it writable, or under systemd list %s in ReadWritePaths=", err, folder)
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w; look at the kernel's log, and after the disk of %s", err, folder)
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w; raise LimitNOFILE= of outrider's unit", err)
+	}
 	return err
 }

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -64,6 +66,42 @@ func TestLinesOfManyStayWhole(t *testing.T) {
 		if !strings.HasPrefix(line, `{"time":`) || !strings.HasSuffix(line, "x\"}\n") {
 			t.Fatalf("half a line: %.40q", line)
 		}
+	}
+}
+
+func TestAFullDiskLeavesNoHalfLine(t *testing.T) {
+	dir := t.TempDir()
+	switch err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); {
+	case errors.Is(err, syscall.EPERM) && os.Getenv("CI") != "true":
+		t.Skip("it takes a mount, which is not allowed here")
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	path, ballast := filepath.Join(dir, "audit.log"), filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 16<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	l := &Log{Path: path, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	for i := 0; log.Len() == 0 && i < 100; i++ {
+		l.Note(Entry{Event: Delivered, App: strings.Repeat("x", 3000)})
+	}
+	if got := log.String(); !strings.Contains(got, "free space or inodes on the file system of "+dir) {
+		t.Errorf("the log has %q, want the remedy", got)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	l.Note(Entry{Event: Delivered, App: "after"})
+	text := read(t, path)
+	for line := range strings.Lines(text) {
+		if !json.Valid([]byte(line)) {
+			t.Fatalf("half a line: %.40q", line)
+		}
+	}
+	if !strings.HasSuffix(text, "\"app\":\"after\"}\n") {
+		t.Errorf("the last line is not what was noted after that")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -311,5 +312,26 @@ func TestAnImpossibleSessionDurationIsRefused(t *testing.T) {
 		if _, err := New(Options{SessionDuration: d}); err == nil {
 			t.Errorf("New with a session duration of %v = nil, want an error", d)
 		}
+	}
+}
+
+func TestEveryControlIsInTheManual(t *testing.T) {
+	code, err := os.ReadFile("control.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var built, told []string
+	for _, m := range regexp.MustCompile(`case "([A-Z]+) (\w+)":`).FindAllStringSubmatch(string(code), -1) {
+		built = append(built, m[1]+" /_lab/"+m[2])
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /_lab/\\w+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		told = append(told, m[1])
+	}
+	if diff := cmp.Diff(built, told); diff != "" || len(built) == 0 {
+		t.Errorf("the lab's controls (-code +docs/operations.md):\n%s", diff)
 	}
 }

@@ -264,8 +264,9 @@ type denial struct{ operation, secretID string }
 // Deny takes an operation such as GetSecretValue or sqs.ReceiveMessage away
 // from the role, for one secret, parameter or queue (name or ARN) or, with an
 // empty id, for all. As with AWS a denied parameter denies the GetParameters
-// that names it, while GetParametersByPath looks at its path alone. The lab's
-// own access keys stay free to do everything.
+// that names it, while GetParametersByPath looks at its path alone, and who may
+// not sqs.DeleteMessage may not DeleteMessageBatch. The lab's own access keys
+// stay free to do everything.
 func (l *Lab) Deny(operation, secretID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -285,6 +286,10 @@ func (l *Lab) authorize(c caller, names ...string) error {
 	if c.admin {
 		return nil
 	}
+	action := c.call
+	if c.service == queueService { // IAM has no actions for its batches
+		action.operation = strings.TrimSuffix(c.operation, "Batch")
+	}
 	for _, d := range l.denials {
 		hit := d.secretID == ""
 		resource := "*"
@@ -292,10 +297,10 @@ func (l *Lab) authorize(c caller, names ...string) error {
 			hit = hit || d.secretID == name
 			resource = name
 		}
-		if hit && c.is(d.operation) {
+		if hit && (c.is(d.operation) || action.is(d.operation)) {
 			return &apiError{code: "AccessDeniedException", message: fmt.Sprintf(
 				"User: %[1]s is not authorized to perform: %[2]s:%[3]s on resource: %[4]s because no identity-based policy allows the %[2]s:%[3]s action",
-				c.arn, c.service, c.operation, resource)}
+				c.arn, c.service, action.operation, resource)}
 		}
 	}
 	return nil

@@ -298,6 +298,21 @@ func TestAQueuesURLAndAttributes(t *testing.T) {
 	}
 }
 
+func TestWhoMayNotDeleteAMessageMayNotDeleteABatch(t *testing.T) {
+	lab := newLab(t, Options{})
+	url := newQueue(t, lab)
+	client := queues(lab, sessionKeys(t, lab))
+	entries := []types.DeleteMessageBatchRequestEntry{{Id: aws.String("a"), ReceiptHandle: aws.String("x")}}
+	for denied, want := range map[string]string{"sqs.DeleteMessage": "AccessDenied", "DeleteMessage": "AccessDenied", "sqs.ReceiveMessage": ""} {
+		lab.AllowAll()
+		lab.Deny(denied, "")
+		_, err := client.DeleteMessageBatch(t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: url, Entries: entries})
+		if got := codeOf(err); got != want || want != "" && !strings.Contains(err.Error(), "sqs:DeleteMessage on") {
+			t.Errorf("%s is denied: %v, want %q", denied, err, want)
+		}
+	}
+}
+
 func TestRefusalsOfSQSKeepTheQueryProtocolsCodes(t *testing.T) {
 	lab := newLab(t, Options{})
 	url := newQueue(t, lab)
@@ -313,6 +328,7 @@ func TestRefusalsOfSQSKeepTheQueryProtocolsCodes(t *testing.T) {
 	}{
 		{"a queue for all", func() {}, ""},
 		{"denied by ARN", func() { lab.Deny("sqs.ReceiveMessage", "arn:aws:sqs:us-east-1:111122223333:q") }, "AccessDenied"},
+		{"another action is denied", func() { lab.AllowAll(); lab.Deny("sqs.DeleteMessage", "") }, ""},
 		{"allowed again, and throttled", func() {
 			lab.AllowAll()
 			_ = lab.AddFault(Fault{Kind: Throttle, Operation: "sqs.ReceiveMessage", Count: 1})

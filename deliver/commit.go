@@ -67,12 +67,26 @@ func (l *Ledger) Commit(s *Staged, p Plan) (uint64, error) {
 	if err != nil {
 		return 0, errors.Join(err, s.Discard())
 	}
+	awaited := l.now().Awaits
 	number, err := l.carryOut(s)
-	if err != nil && s.flip == nil {
+	switch {
+	case err != nil && s.flip == nil:
 		err = errors.Join(err, s.Discard())
+	case err == nil && awaited && !p.Confirm:
+		s.forget()
 	}
 	s.close()
 	return number, err
+}
+
+// forget removes the previous files, to which nothing goes back any more. What
+// stays is removed by the next Stage.
+func (s *Staged) forget() {
+	for _, r := range s.rooms {
+		if r.outer != nil {
+			_ = emptyFolder(r.outer, previousName)
+		}
+	}
 }
 
 // carryOut moves the files of the pending intent.

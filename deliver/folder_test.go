@@ -267,6 +267,10 @@ func TestAttackerNeverWins(t *testing.T) {
 			_, err := Place("app", []File{file(path, n, false)})
 			return err
 		},
+		"a file that is placed and removed": func(_ *Ledger, path string, n int) error {
+			_, err := Place("app", []File{file(path, n, false)})
+			return errors.Join(err, Remove(path))
+		},
 		"files that are rolled back": func(l *Ledger, path string, n int) error {
 			if err := deliver(l, Plan{Confirm: true}, file(path, n, n%2 == 0)); err != nil {
 				return err
@@ -337,4 +341,67 @@ func TestAFileOfSeveralNamesIsNotGivenAway(t *testing.T) {
 			t.Errorf("%s is uid %d's and has %d names (%v), want uid %d and one", filepath.Base(path), st.Uid, st.Nlink, err, want)
 		}
 	}
+}
+
+// inhabit exchanges a file in a folder of its own, which comes and goes, for
+// links to the victim's and back, until it is killed.
+func inhabit(folder, victim string) error {
+	in := func(name string) string { return filepath.Join(folder, name) }
+	fmt.Println("ready")
+	for {
+		_ = os.Symlink(filepath.Join(victim, "f"), in("soft"))
+		_ = os.Link(filepath.Join(victim, "open"), in("hard"))
+		for _, name := range []string{"soft", "hard", "g"} {
+			_ = unix.Renameat2(unix.AT_FDCWD, in("f"), unix.AT_FDCWD, in(name), unix.RENAME_EXCHANGE)
+		}
+	}
+}
+
+// An application that owns the folder which is to flip cannot make us write or
+// give away anything outside of it: what stands in it is not taken over.
+func TestAttackerInAFolderThatFlipsNeverWins(t *testing.T) {
+	needRoot(t)
+	dir := publicDir(t)
+	victim, conf := filepath.Join(dir, "victim"), filepath.Join(dir, "conf")
+	for _, e := range []entry{{"victim", 0, fs.ModeDir | 0o755, ""}, {"victim/f", 0, 0o644, ""}, {"victim/open", 0, 0o600, ""}} {
+		e.make(t, dir)
+	}
+	want := tree(t, victim)
+	_, lines := start(t, asNobody(), publicProgram(t), "inhabitant", conf, victim)
+	lines.Scan()
+	mode := fs.FileMode(0o640)
+	delivered := 0
+	for end := time.Now().Add(time.Second); time.Now().Before(end) || delivered == 0; {
+		for _, path := range []string{conf, filepath.Join(dir, storePrefix+"conf")} {
+			old := filepath.Join(dir, "old") // out of the attacker's reach
+			_ = os.Rename(path, old)         // there may be none
+			if err := os.RemoveAll(old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, e := range []entry{{"new", nobody, fs.ModeDir | 0o755, ""}, {"new/f", nobody, 0o600, ""}, {"new/g", nobody, 0o600, ""}} {
+			e.make(t, dir)
+		}
+		if err := os.Rename(filepath.Join(dir, "new"), conf); err != nil {
+			t.Fatal(err)
+		}
+		l := newLedger(t)
+		for n := range 3 {
+			files := []File{
+				{Destination: filepath.Join(conf, "f"), Content: secret.Text(fmt.Sprint("value ", n)), Layout: Directory, UID: new(nobody), GID: new(nobody), Mode: &mode},
+				{Destination: filepath.Join(conf, "g"), Content: secret.Text("same"), Layout: Directory, UID: new(nobody), Mode: &mode},
+			}
+			if deliver(l, Plan{}, files...) == nil {
+				delivered++
+			}
+		}
+	}
+	if diff := cmp.Diff(tree(t, victim), want); diff != "" {
+		t.Errorf("the victim (-got +want):\n%s", diff)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(victim, "open"), &st); err != nil || st.Uid != 0 || st.Gid != 0 {
+		t.Errorf("the victim's file is uid %d's, gid %d's (%v)", st.Uid, st.Gid, err)
+	}
+	t.Logf("%d delivered", delivered)
 }

@@ -153,7 +153,13 @@ func (l *Ledger) compact() {
 	const large = 256 << 10
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.journal.size < max(large, 2*l.journal.pure) || l.journal.lost != nil {
+	switch {
+	case errors.Is(l.journal.lost, errClosed):
+		return
+	case l.journal.lost != nil: // it could not be opened again the last time
+		l.reopen()
+		return
+	case l.journal.size < max(large, 2*l.journal.pure):
 		return
 	}
 	sum := l.standing
@@ -165,11 +171,17 @@ func (l *Ledger) compact() {
 	if _, err := l.journal.file.ReadAt(text, 0); err != nil {
 		return
 	}
+	_ = l.state.replace(filepath.Base(l.journal.file.Name()), append(latest(text, large/2), end...))
+	l.reopen()
+}
+
+// reopen opens whichever journal stands there. Until it can, nothing is added:
+// the one in hand may have no name any more. The caller holds l.mu.
+func (l *Ledger) reopen() {
 	name, was := filepath.Base(l.journal.file.Name()), l.journal.file
-	_ = l.state.replace(name, append(latest(text, large/2), end...))
-	j, _, _, err := l.state.openJournal(name) // whichever it is
+	j, _, _, err := l.state.openJournal(name)
 	if err != nil {
-		l.journal.lost = err
+		l.journal.lost = inFolder(err, "open it again", l.state.dir.Name())
 		return
 	}
 	j.pure = j.size

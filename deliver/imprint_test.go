@@ -29,6 +29,24 @@ func TestAnImprintTellsValuesApartAndHoldsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ledger.Close()
+	preview := func(value string) string {
+		dir := state.dir.Name()
+		previews, err := PreviewImprint(dir, "billing", map[string]secret.Value{"db": secret.Text(value), "web": secret.Text("same")})
+		if err != nil || len(previews) != 2 {
+			t.Fatalf("%d previews, %v", len(previews), err)
+		}
+		return string(previews[0].Effect + ", " + previews[1].Effect)
+	}
+	if got := preview("hunter2"); got != "created, created" {
+		t.Errorf("before the first: %s", got)
+	}
+	defer func() {
+		for value, want := range map[string]string{"hunter3": "unchanged, unchanged", "hunter2": "changed, unchanged"} {
+			if got := preview(value); got != want {
+				t.Errorf("in the end %s, want %s", got, want)
+			}
+		}
+	}()
 	for _, tc := range []struct {
 		name string
 		file File

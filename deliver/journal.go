@@ -85,11 +85,11 @@ type journal struct {
 	file *os.File
 	size int64 // up to the end of the last whole record
 	pure int64 // the size after it was last compacted
-	lost error // why nothing can be added any more
+	lost error // why nothing can be added, until it is opened again
 }
 
-// add writes a record behind the last one. After an error the journal is as it
-// was before.
+// add writes a record behind the last one. After an error the journal tells
+// what it told before.
 func (j *journal) add(r record) error {
 	if j.lost != nil {
 		return j.lost
@@ -99,8 +99,9 @@ func (j *journal) add(r record) error {
 		return err
 	}
 	if _, err = j.file.WriteAt(line, j.size); err != nil {
-		// What has arrived of it must not stand before the next one.
-		j.lost = j.file.Truncate(j.size)
+		// What has arrived of it is no line, and the next record is written over
+		// it. A disk that takes nothing at the moment may not even cut it off.
+		_ = j.file.Truncate(j.size)
 		return err
 	}
 	j.size += int64(len(line))

@@ -252,6 +252,47 @@ func TestStateThatIsReadOnly(t *testing.T) {
 	}
 }
 
+// What a disk does not take for a while, be it not even a cut, costs no restart
+// when that is over; neither does a journal that could not be opened again.
+func TestJournalThatTakesNothingForAWhile(t *testing.T) {
+	p := newPlace(t)
+	p.commit(1, false)
+	refuses := func(what string, version int) {
+		t.Helper()
+		staged, err := p.Stage([]File{p.file(version)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Commit(staged, Plan{Snapshot: snapshot(uint64(version))}); err == nil {
+			t.Errorf("%s: it is written", what)
+		}
+		p.holds(version - 1)
+	}
+	readOnly, err := os.Open(p.journal.file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	writable, folder := p.journal.file, p.Ledger.state.dir
+	p.journal.file = readOnly // which is open to be read alone
+	refuses("a journal that takes nothing", 2)
+	p.journal.file = writable
+	p.commit(2, false)
+	p.Ledger.state.dir = readOnly // which is no folder
+	p.Ledger.reopen()
+	refuses("a journal that is gone", 3)
+	p.Ledger.state.dir = folder
+	p.commit(3, false)
+	p.holds(3)
+	want := p.Progress()
+	p.restart()
+	if diff := cmp.Diff(p.Progress(), want); diff != "" || want.Generation != 3 {
+		t.Errorf("after a restart, progress %+v (-got +want):\n%s", want, diff)
+	}
+	if err := readOnly.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHistoryOfNothing(t *testing.T) {
 	if entries, err := History(t.TempDir(), "app"); entries != nil || err != nil {
 		t.Errorf("got %v, error %v", entries, err)

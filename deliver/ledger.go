@@ -61,11 +61,13 @@ const (
 	seenSuffix    = ".seen" // empty; its time is what counts
 )
 
+var errClosed = errors.New("the journal is closed")
+
 // Close closes the journal. What is owed stays owed.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.journal.lost = errors.New("the journal is closed")
+	l.journal.lost = errClosed
 	return l.journal.file.Close()
 }
 

@@ -97,6 +97,8 @@ func play(part string, args []string) error {
 		return mortal(args[0], args[1], args[2])
 	case "attacker": // exchanges a folder for a link and back
 		return attack(args[0], args[1])
+	case "inhabitant": // exchanges what stands in a folder for links
+		return inhabit(args[0], args[1])
 	}
 	return fmt.Errorf("no part %s", part)
 }

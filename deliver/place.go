@@ -81,7 +81,25 @@ func (f File) read(limit int64) (secret.Value, error) {
 	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
-		return secret.Value{}, err
+		return secret.Value{}, inFolder(err, "read it", at.path)
 	}
 	return secret.NewValue(content), nil
+}
+
+// Remove removes a file, found as a destination with Replace is. That there is
+// none is no error.
+func Remove(path string) error {
+	w := newWalker()
+	defer w.close()
+	at, name, st, err := w.locate(path, Replace)
+	if err == nil && st != nil {
+		if err = unix.Unlinkat(at.fd, name, 0); errors.Is(err, unix.ENOENT) {
+			err = nil
+		}
+		err = inFolder(err, "remove it", at.path)
+	}
+	if err != nil {
+		return &FileError{path, err}
+	}
+	return nil
 }

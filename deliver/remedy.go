@@ -30,6 +30,8 @@ func inFolder(err error, attempt, folder string) error {
 		return fmt.Errorf("%w: raise the quota of uid %d on the file system of %s", err, os.Geteuid(), folder)
 	case errors.Is(err, unix.EIO):
 		return fmt.Errorf("%w: look at the kernel's log, and after the disk of %s", err, folder)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: raise LimitNOFILE= of outrider's unit", err)
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return fmt.Errorf("%w: shorten it", err)
 	case errors.Is(err, unix.ENOENT):
@@ -44,8 +46,13 @@ func notOurs(err error, attempt string) error {
 		return nil
 	}
 	err = fmt.Errorf("%s: %w", attempt, err)
-	if errors.Is(err, unix.EPERM) {
+	switch {
+	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: give outrider CAP_CHOWN and CAP_FOWNER, or name an owner and group it may set itself", err)
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w: remount its file system writable", err)
+	case errors.Is(err, unix.EIO):
+		return fmt.Errorf("%w: look at the kernel's log, and after its disk", err)
 	}
 	return err
 }

@@ -40,6 +40,17 @@ func TestConfirmed(t *testing.T) {
 	p.holds(1)
 }
 
+// A generation that nobody confirms, as before READY, is nothing to go back
+// from.
+func TestGenerationThatIsNotInDoubtTakesThePreviousFilesAway(t *testing.T) {
+	p := newPlace(t)
+	p.commit(1, true)
+	p.commit(2, false)
+	if diff := cmp.Diff(tree(t, filepath.Dir(p.path)), []string{"f -rw-r----- version 2"}); diff != "" || p.Progress().Awaits {
+		t.Errorf("awaits %t (-got +want):\n%s", p.Progress().Awaits, diff)
+	}
+}
+
 func TestRollBack(t *testing.T) {
 	target := &fakeTarget{name: "a"}
 	p := newPlace(t, target)

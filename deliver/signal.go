@@ -135,8 +135,12 @@ func (f pidFile) send(signal syscall.Signal) (Outcome, error) {
 	switch {
 	case err != nil:
 		return Failed, err
-	case p.zombie, f.stale(p.started, p.booted):
+	case p.zombie:
 		return Absent, nil
+	case f.stale(p.started, p.booted):
+		// Nobody can tell which. An error about an application that does not run
+		// is better than one that runs and is not told.
+		return Failed, fmt.Errorf("process %d is younger than the file: another one has its number now, or the clock was set: remove the file, or restart the application", f.pid)
 	case f.uid != 0 && f.uid != p.real && f.uid != p.effective:
 		return Failed, fmt.Errorf("it runs as uid %d, and the pid file belongs to uid %d: chown the file to root or to %d", p.effective, f.uid, p.effective)
 	}
@@ -152,7 +156,7 @@ func (f pidFile) send(signal syscall.Signal) (Outcome, error) {
 	}
 }
 
-// stale reports whether a process that started then cannot be the one the
+// stale reports whether a process that started then seems not to be the one the
 // file names, being younger than the file. Two seconds allow for the
 // coarseness of both times. A file in memory that seems older than the boot
 // was written before the clock was set, and its time says nothing.

@@ -57,7 +57,9 @@ func TestSignalToTheAbsent(t *testing.T) {
 	if err := os.Chtimes(path, past, past); err != nil {
 		t.Fatal(err)
 	}
-	expect("a process that is younger than the pid file", path)
+	if got, err := hup(t, path); got != Failed || err == nil || !strings.Contains(err.Error(), "younger than the file") {
+		t.Errorf("a process that is younger than the pid file: got %q, error %v", got, err)
+	}
 	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}

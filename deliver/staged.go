@@ -262,8 +262,10 @@ func (s *Staged) compare(c *change) (bool, error) {
 	switch {
 	case errors.Is(err, errTaken):
 		return false, err
-	case err != nil:
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return false, fmt.Errorf("read it to compare: %w: let uid %d read it", err, os.Geteuid())
+	case err != nil:
+		return false, inFolder(err, "read it to compare", c.room.place.path)
 	}
 	content := make([]byte, c.file.Content.Len())
 	_, err = io.ReadFull(file, content)
@@ -279,7 +281,7 @@ func (s *Staged) compare(c *change) (bool, error) {
 		s.drifts = append(s.drifts, &drift{file, c.attributes})
 		return true, nil
 	}
-	return same, errors.Join(err, file.Close())
+	return same, errors.Join(inFolder(err, "read it to compare", c.room.place.path), file.Close())
 }
 
 // held opens the file at the destination, if it is still the one that was
@@ -336,18 +338,20 @@ func (s *Staged) fill(now standing) error {
 // owner, mode and label.
 func (c *change) stage(s *Staged) error {
 	folder := c.room.place.path
+	var from *os.File
 	if s.flip != nil {
-		c.from = s.flip.fill
+		from = s.flip.fill
 	} else if err := c.room.openStage(strconv.FormatUint(s.generation, 10)); err != nil {
 		return err
 	} else {
-		c.from = c.room.stage
+		from = c.room.stage
 	}
 	s.between()
-	fd, err := openat(int(c.from.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	fd, err := openat(int(from.Fd()), c.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return inFolder(err, "stage it", folder)
 	}
+	c.from = from
 	s.between()
 	file := os.NewFile(uintptr(fd), c.file.Destination)
 	_, err = file.Write(c.file.Content.Reveal())

@@ -11,8 +11,9 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// What systemd calls itself on the bus (org.freedesktop.systemd1(5)).
+// What systemd and the bus call themselves (org.freedesktop.systemd1(5)).
 const (
+	busName        = "org.freedesktop.DBus"
 	systemdName    = "org.freedesktop.systemd1"
 	systemdPath    = "/org/freedesktop/systemd1"
 	systemdManager = systemdName + ".Manager"
@@ -107,7 +108,11 @@ func dialSystemd(ctx context.Context, bus string) (*systemd, error) {
 		signals: make(chan *dbus.Signal, 16), // behind a full one godbus queues, it drops nothing
 	}
 	conn.Signal(s.signals)
-	err = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemdName).Store(&s.owner)
+	err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName),
+		dbus.WithMatchInterface(busName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, systemdName))
+	if err == nil {
+		err = conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, systemdName).Store(&s.owner)
+	}
 	if err == nil {
 		err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(systemdName),
 			dbus.WithMatchInterface(systemdManager), dbus.WithMatchMember("JobRemoved"))
@@ -167,21 +172,54 @@ func (s *systemd) job(ctx context.Context, method, unit string) error {
 			if !open {
 				return errors.New("the D-Bus connection was closed before the job had ended")
 			}
-			if signal.Sender != s.owner || signal.Name != systemdManager+".JobRemoved" {
+			if signal.Sender == busName {
+				if err := s.resume(ctx, signal, queued); err != nil {
+					return err
+				}
 				continue
 			}
-			var id uint32
-			var path dbus.ObjectPath
-			var of, result string
-			if err := dbus.Store(signal.Body, &id, &path, &of, &result); err != nil || path != queued {
-				continue
-			}
-			if result != "done" && result != "skipped" {
+			result, ended := s.ended(signal, queued)
+			switch {
+			case !ended:
+			case result != "done" && result != "skipped":
 				return fmt.Errorf("%s: the job ended as %q: see journalctl -u %s", method, result, unit)
+			default:
+				return nil
 			}
-			return nil
 		}
 	}
+}
+
+// ended returns what systemd says a job has ended as, if it says so.
+func (s *systemd) ended(signal *dbus.Signal, queued dbus.ObjectPath) (result string, ended bool) {
+	if signal.Sender != s.owner || signal.Name != systemdManager+".JobRemoved" {
+		return "", false
+	}
+	var id uint32
+	var path dbus.ObjectPath
+	var of string
+	err := dbus.Store(signal.Body, &id, &path, &of, &result)
+	return result, err == nil && path == queued
+}
+
+// resume goes on waiting for a job when systemd was executed anew, as an upgrade
+// of its package does. It takes the job over, and tells of its end who subscribes
+// again. How one has ended that is gone nobody knows: the unit must be told again.
+func (s *systemd) resume(ctx context.Context, changed *dbus.Signal, queued dbus.ObjectPath) error {
+	if changed.Name != busName+".NameOwnerChanged" || len(changed.Body) != 3 {
+		return nil
+	}
+	if s.owner, _ = changed.Body[2].(string); s.owner == "" {
+		return nil // it is still to come back
+	}
+	err := s.manager.CallWithContext(ctx, systemdManager+".Subscribe", 0).Err
+	if err == nil {
+		err = s.conn.Object(systemdName, queued).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, systemdName+".Job", "Id").Err
+	}
+	if err != nil {
+		return fmt.Errorf("systemd was executed anew, and nobody knows how the job has ended: %w", err)
+	}
+	return nil
 }
 
 // refused adds the remedy to the error that a job was refused with.

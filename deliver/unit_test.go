@@ -245,8 +245,8 @@ func notifyStuck(t *testing.T, ctx context.Context, timeout time.Duration, addre
 func TestUnitStopsWaiting(t *testing.T) {
 	address, daemon := bus(t)
 	t.Run("at its timeout", func(t *testing.T) {
-		err := notifyStuck(t, t.Context(), 500*time.Millisecond, address, func(*fakeSystemd, string) {})
-		if err == nil || err.Error() != "systemd was not done after 500ms: raise timeout" {
+		err := notifyStuck(t, t.Context(), 10*time.Second, address, func(*fakeSystemd, string) {})
+		if err == nil || err.Error() != "systemd was not done after 10s: raise timeout" {
 			t.Errorf("got error %v", err)
 		}
 	})
@@ -270,6 +270,72 @@ func TestUnitStopsWaiting(t *testing.T) {
 			t.Errorf("got error %v", err)
 		}
 	})
+}
+
+// job is one that a systemd executed anew has taken over.
+type job struct {
+	id    uint32
+	asked chan<- struct{} // when somebody asks for it
+}
+
+func (j job) Get(iface, name string) (dbus.Variant, *dbus.Error) {
+	j.asked <- struct{}{}
+	if iface != systemdName+".Job" || name != "Id" {
+		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", []any{iface + "." + name})
+	}
+	return dbus.MakeVariant(j.id), nil
+}
+
+func TestUnitIsWaitedForThroughASystemdThatIsExecutedAnew(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		kept bool // the job
+		want string
+	}{
+		{"the job goes on", true, ""},
+		{"the job has ended in between", false, "nobody knows how the job has ended"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			address, _ := bus(t)
+			err := notifyStuck(t, t.Context(), 0, address, func(f *fakeSystemd, waiter string) {
+				f.mu.Lock()
+				id := f.jobs
+				f.mu.Unlock()
+				if _, err := f.conn.ReleaseName(systemdName); err != nil {
+					t.Error(err)
+				}
+				anew := &fakeSystemd{t: t, subscribers: make(map[dbus.Sender]bool)}
+				var err error
+				if anew.conn, err = dbus.Connect(address); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = anew.conn.Close() })
+				asked := make(chan struct{}, 1)
+				if tc.kept {
+					err = anew.conn.Export(job{id, asked}, jobPath(id), "org.freedesktop.DBus.Properties")
+				}
+				if err := errors.Join(err, anew.conn.Export(anew, systemdPath, systemdManager)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := anew.conn.RequestName(systemdName, 0); err != nil {
+					t.Fatal(err)
+				}
+				if !tc.kept {
+					return
+				}
+				<-asked
+				anew.mu.Lock()
+				defer anew.mu.Unlock()
+				if !anew.subscribers[dbus.Sender(waiter)] {
+					t.Error("nobody has subscribed to the new systemd")
+				}
+				anew.removed(id, "a.service", "done")
+			})
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got error %v, want %q", err, tc.want)
+			}
+		})
+	}
 }
 
 // Whoever may send to us may send a signal that looks like systemd's.

@@ -52,11 +52,22 @@ func New(status func() serve.Status) *Meter {
 	return m
 }
 
-// Handler answers scrapes, four at a time; who is one too many gets 503.
+// Handler answers scrapes, four at a time. Who is one too many waits for its
+// turn, and gets 503 after five seconds.
 func (m *Meter) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		DisableCompression:  true, // a compressor takes more memory than the text
-		MaxRequestsInFlight: 4,
+	turns := make(chan struct{}, 4)
+	scrape := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		DisableCompression: true, // a compressor takes more memory than the text
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+			scrape.ServeHTTP(w, r)
+		case <-time.After(5 * time.Second):
+			http.Error(w, "too many scrapes at once", http.StatusServiceUnavailable)
+		case <-r.Context().Done():
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -291,5 +293,37 @@ func TestTheDashboardFitsTheMetrics(t *testing.T) {
 	}
 	if board.Title != "outrider" || board.SchemaVersion == 0 || len(board.Panels) < 10 {
 		t.Errorf("title %q, schema %d, %d panels", board.Title, board.SchemaVersion, len(board.Panels))
+	}
+}
+
+func TestScrapesWaitForTheirTurnButNotForLong(t *testing.T) {
+	for name, tc := range map[string]struct {
+		takes time.Duration // a scrape
+		want  map[int]int   // answers, by their status
+	}{
+		"while others end":     {time.Second, map[int]int{200: 10}},
+		"while nobody's does":  {time.Minute, map[int]int{200: 4, 503: 6}},
+		"and some in vain yet": {4 * time.Second, map[int]int{200: 8, 503: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := New(func() serve.Status { time.Sleep(tc.takes); return full() }).Handler()
+				got := make(chan int, 10)
+				for range cap(got) {
+					go func() {
+						w := httptest.NewRecorder()
+						h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+						got <- w.Code
+					}()
+				}
+				answers := map[int]int{}
+				for range cap(got) {
+					answers[<-got]++
+				}
+				if !maps.Equal(answers, tc.want) {
+					t.Errorf("answers by status %v, want %v", answers, tc.want)
+				}
+			})
+		})
 	}
 }

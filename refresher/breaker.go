@@ -13,7 +13,7 @@ type Breaker struct {
 }
 
 // Open reports whether it is too early to ask again.
-func (b *Breaker) Open(now time.Time) bool { return now.Before(b.until) }
+func (b *Breaker) Open(now time.Time) bool { return !Due(b.until, now) }
 
 // Until returns when it will be time to ask again; a past or zero time when
 // it is.

@@ -15,11 +15,17 @@ type Bucket struct {
 // Take takes a token and returns how long to wait before using it: zero while
 // the bucket has any. Who takes must wait: the token is gone.
 func (b *Bucket) Take(now time.Time) time.Duration {
+	wait := b.Wait(now)
+	b.debt++
+	return wait
+}
+
+// Wait returns what Take would, and takes nothing.
+func (b *Bucket) Wait(now time.Time) time.Duration {
 	if b.Rate <= 0 {
 		return 0
 	}
 	b.debt = max(0, b.debt-now.Sub(b.at).Seconds()*b.Rate)
 	b.at = now
-	b.debt++
-	return max(0, time.Duration((b.debt-b.Burst)/b.Rate*float64(time.Second)))
+	return max(0, time.Duration((b.debt+1-b.Burst)/b.Rate*float64(time.Second)))
 }

@@ -10,7 +10,7 @@ import (
 type Term[T any] struct {
 	Value T
 	From  time.Time // by this machine's clock
-	Until time.Time // likewise; it must not be used from here on
+	Until time.Time // likewise; it must not be used from here on, whichever clock says so
 }
 
 // Lease keeps one leased thing fresh: it is renewed ahead of its end, one
@@ -49,7 +49,7 @@ func (l *Lease[T]) Run(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil {
-		if _, held, _ := l.Now(); !held || !time.Now().Before(at) {
+		if _, held, _ := l.Now(); !held || Due(at, time.Now()) {
 			at, failures = l.attempt(ctx, failures)
 			if failures == 0 {
 				l.drain()
@@ -138,12 +138,14 @@ func (l *Lease[T]) Get(ctx context.Context) (T, uint64, error) {
 
 // Now returns the term in hand, whether it holds, and the cause of the last
 // attempt if that failed, as it may have while an older term still holds. It
-// never blocks.
+// never blocks. The term's end is as the wall clock shows it at this moment.
 func (l *Lease[T]) Now() (term Term[T], held bool, err error) {
 	l.init()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.term, l.valid(), l.err
+	term = l.term
+	term.Until = Shown(term.Until, time.Now())
+	return term, l.valid(), l.err
 }
 
 // Spent says that the thing with that serial number is refused although it
@@ -181,7 +183,7 @@ func (l *Lease[T]) init() {
 }
 
 func (l *Lease[T]) valid() bool {
-	return l.held && time.Now().Round(0).Before(l.term.Until.Round(0))
+	return l.held && !Due(l.term.Until, time.Now())
 }
 
 // spentYoung reports whether the term in hand was refused within a minute of

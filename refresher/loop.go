@@ -25,14 +25,14 @@ type Loop struct {
 
 	once sync.Once
 	wake chan struct{}
-	next atomic.Int64 // Unix nanoseconds of the next planned look; 0: none
+	next atomic.Pointer[time.Time] // the next planned look; nil: none
 }
 
 // Next returns when the loop means to look next; the zero time while it looks
 // or only Wake would make it.
 func (l *Loop) Next() time.Time {
-	if at := l.next.Load(); at != 0 {
-		return time.Unix(0, at)
+	if at := l.next.Load(); at != nil {
+		return Shown(*at, time.Now())
 	}
 	return time.Time{}
 }
@@ -86,8 +86,8 @@ func (l *Loop) Run(ctx context.Context) error {
 // rest waits for at, or for Wake; a zero at is never reached.
 func (l *Loop) rest(ctx context.Context, at time.Time) error {
 	if !at.IsZero() {
-		l.next.Store(at.UnixNano())
-		defer l.next.Store(0)
+		l.next.Store(&at)
+		defer l.next.Store(nil)
 	}
 	return until(ctx, at, l.signal())
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // nap bounds how long a wait goes without looking at the wall clock, so that
-// a machine that was suspended notices within it that the time has come.
+// within it a machine that was suspended notices that the time has come.
 const nap = 30 * time.Second
 
 // Poll returns how long to wait for the next look at something polled every
@@ -52,19 +52,20 @@ func (b Backoff) Delay(failures int, roll float64) time.Duration {
 	return max(time.Duration(float64(bound)*roll), min(first/20, limit))
 }
 
-// until waits for the wall clock to reach at, for wake, or for ctx, whose
-// cause it then returns. A zero at is never reached.
+// until waits for at to come, for wake, or for ctx, whose cause it then returns.
+// When the wall clock is stepped meanwhile, either way, the wait is over too:
+// what failed by the clock as it was may go well, and what was learned of it is
+// wrong. A zero at is never reached.
 func until(ctx context.Context, at time.Time, wake <-chan struct{}) error {
+	began := time.Now()
 	for {
 		var timer <-chan time.Time
 		if !at.IsZero() {
-			// Round strips the monotonic reading, which stands still while
-			// the machine is suspended.
-			wait := min(at.Round(0).Sub(time.Now().Round(0)), nap)
-			if wait <= 0 {
+			now := time.Now()
+			if Due(at, now) || step(began, now).Abs() > stepped {
 				return context.Cause(ctx)
 			}
-			timer = time.After(wait)
+			timer = time.After(min(-Ago(at, now), nap))
 		}
 		select {
 		case <-ctx.Done():

@@ -122,7 +122,7 @@ func (c Copy) Check() error {
 
 // Remove removes the copy. That there is none is no error.
 func (c Copy) Remove() error {
-	if err := os.Remove(c.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := deliver.Remove(c.Path); err != nil {
 		return fmt.Errorf("sealed copy: %w", err)
 	}
 	return nil

@@ -30,6 +30,14 @@ func TestMain(m *testing.M) {
 		serveForBench(endpoint, os.Getenv("SERVE_TEST_ADDRESS"))
 		return
 	}
+	if socket := os.Getenv("SERVE_TEST_ATTACK"); socket != "" {
+		attack(socket, os.Getenv("SERVE_TEST_VICTIM"))
+		return
+	}
+	if socket := os.Getenv("SERVE_TEST_CROWD"); socket != "" {
+		crowdIn(socket)
+		return
+	}
 	socket := os.Getenv("SERVE_TEST_SOCKET")
 	if socket == "" {
 		goleak.VerifyTestMain(m)
@@ -186,16 +194,21 @@ func TestAdminDecidesByWhoConnects(t *testing.T) {
 // prints.
 func asNobody(t *testing.T, variable, socket string) string {
 	t.Helper()
-	const nobody = 65534
-	reach(t, socket)
-	cmd := exec.CommandContext(t.Context(), executable(t))
-	cmd.Env = []string{variable, "GORACE=atexit_sleep_ms=0"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := cmd.CombinedOutput()
+	out, err := as(t, 65534, variable, socket).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return string(out)
+}
+
+// as returns the command that runs this binary as the client of a user.
+func as(t *testing.T, user uint32, variable, socket string) *exec.Cmd {
+	t.Helper()
+	reach(t, socket)
+	cmd := exec.CommandContext(t.Context(), executable(t))
+	cmd.Env = []string{variable, "GORACE=atexit_sleep_ms=0"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	return cmd
 }
 
 // executable returns a copy of the test binary that everybody may run.
@@ -264,14 +277,43 @@ func TestAdminTakesOverOnlyWhatIsDead(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
+	left := dead + ".4194305" // no process has such an id
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	taken, err := adminPlace(dead).listenUnix(t.Context())
 	if err != nil {
 		t.Fatalf("a socket that nobody serves was not taken over: %v", err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed process has left is still there: %v", err)
 	}
 	if err := taken.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(plain); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a killed process has started may have its sockets for a moment.
+func TestAdminWaitsForAProcessThatEnds(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "ending")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	asked := make(chan error, 1)
+	go func() {
+		_, err := listener.Accept()
+		asked <- errors.Join(err, listener.Close())
+	}()
+	taken, err := adminPlace(socket).listenUnix(t.Context())
+	if err != nil {
+		t.Fatalf("not waited for: %v", err)
+	}
+	if err := errors.Join(<-asked, taken.Close()); err != nil {
 		t.Error(err)
 	}
 }

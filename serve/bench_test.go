@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outrider/awslab"
+	"outrider/internal/porttest"
 	"outrider/secret"
 )
 
@@ -113,7 +114,7 @@ func BenchmarkBesideTheHelper(b *testing.B) {
 	} {
 		for _, connections := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/%d", s.name, connections), func(b *testing.B) {
-				address := free(b)
+				address := porttest.Free(b)
 				cmd := s.command(address)
 				if err := cmd.Start(); err != nil {
 					b.Fatal(err)

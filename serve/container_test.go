@@ -187,17 +187,6 @@ func start(t *testing.T, network, address string, run func(context.Context) erro
 	}
 }
 
-// free returns a loopback address that nobody listens at.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestContainerOnAUnixSocketDecidesByWhoConnects(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can connect as somebody else")

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"outrider/internal/porttest"
 )
 
 // apps are those that are waited for; it knows billing and web.
@@ -63,7 +65,7 @@ func TestHealthIsAnswered(t *testing.T) {
 }
 
 func TestMetricsAreServedWhereTheyAreToBe(t *testing.T) {
-	address := free(t)
+	address := porttest.Free(t)
 	start(t, "tcp", address, Metrics{Address: address, Agent: apps(nil), Log: slog.New(slog.DiscardHandler)}.Run)
 	err := Metrics{Address: address}.Run(t.Context())
 	if want := "change listen.metrics"; err == nil || !strings.HasSuffix(err.Error(), want) {

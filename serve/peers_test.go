@@ -19,6 +19,7 @@ import (
 
 	"outrider/awslab"
 	"outrider/internal/credfile"
+	"outrider/internal/porttest"
 	"outrider/secret"
 	"outrider/serve"
 	"outrider/session"
@@ -86,12 +87,7 @@ func open(t *testing.T, lab *awslab.Lab) opened {
 // serving runs an endpoint at an address of its own until the test ends.
 func serving(t *testing.T, run func(ctx context.Context, address string) error) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = porttest.Free(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, address) }()
@@ -170,7 +166,10 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 		t.Skipf("left out: %s is missing", name)
 	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "LANG=C.UTF-8", "AWS_PAGER="}, env...)
+	cmd.Env = append([]string{
+		"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "LANG=C.UTF-8", "AWS_PAGER=",
+		"AWS_METADATA_SERVICE_TIMEOUT=30", // a second else, which on a busy machine may not be enough
+	}, env...)
 	var failure strings.Builder
 	cmd.Stderr = &failure
 	out, err := cmd.Output()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"outrider/internal/porttest"
 	"outrider/secret"
 )
 
@@ -47,14 +48,19 @@ func (r *rolling) roll(ctx context.Context) {
 }
 
 // fetch makes one request on a connection of its client's and returns the body
-// of a 200.
+// of a 200. A listener cuts who is silent for five seconds, as on a busy machine
+// one of a thousand can be: then it asks again.
 func fetch(c *http.Client, method, url, key, value string) ([]byte, error) {
 	r, err := http.NewRequest(method, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set(key, value)
+	began := time.Now()
 	answer, err := c.Do(r)
+	if err != nil && time.Since(began) > 4*time.Second {
+		return fetch(c, method, url, key, value)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +104,7 @@ func TestClientsGetTheSessionInHandWhileItRolls(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			agent := &rolling{keeper: keeper{token: "tok"}}
-			address := free(t)
+			address := porttest.Free(t)
 			start(t, "tcp", address, tc.run(address, agent))
 			ctx, stop := context.WithCancel(t.Context())
 			rolled := make(chan struct{})

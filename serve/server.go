@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,8 +21,9 @@ import (
 
 const (
 	// maxConnections bounds what one endpoint can take of the process's
-	// descriptors.
+	// descriptors, and maxOfUser what one user can of a socket's.
 	maxConnections = 1024
+	maxOfUser      = 256
 	// patience is how long a client may take to ask.
 	patience = 5 * time.Second
 	// grace is how long answers under way have when an endpoint stops.
@@ -41,30 +43,20 @@ func (p place) wrap(err error) error { return fmt.Errorf("%s %s: %w", p.what, p.
 // newServer returns a server with the bounds that do not depend on how long
 // its answers take.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return newServerOf(newCrowd(maxConnections, maxOfUser), h, log)
+}
+
+func newServerOf(c *crowd, h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           c.attended(h),
 		ReadHeaderTimeout: patience,
 		IdleTimeout:       10 * time.Second, // an SDK comes back in half an hour
 		MaxHeaderBytes:    16 << 10,
-		ConnContext:       withCaller,
-		ConnState:         bounded(maxConnections),
+		ConnContext:       enters,
+		ConnState:         c.state,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 
 		DisableGeneralOptionsHandler: true, // the method is the handler's to refuse
-	}
-}
-
-// bounded makes the connection after the first n wait until one of them ends:
-// a server calls it for a new one before it accepts the next.
-func bounded(n int) func(net.Conn, http.ConnState) {
-	slots := make(chan struct{}, n)
-	return func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			slots <- struct{}{}
-		case http.StateClosed, http.StateHijacked:
-			<-slots
-		}
 	}
 }
 
@@ -133,52 +125,130 @@ func (p place) listenUnix(ctx context.Context) (net.Listener, error) {
 	if err := os.Mkdir(filepath.Dir(p.address), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, p.wrap(fmt.Errorf("%w; create the folder for outrider's user or change %s", err, p.key))
 	}
-	if err := p.takeOver(ctx); err != nil {
-		return nil, err
-	}
-	// Bound under another name, its mode set, and only then moved to where
-	// others look: umask is the whole process's and cannot be borrowed.
-	private := fmt.Sprintf("%s.%d", p.address, os.Getpid())
-	_ = os.Remove(private)
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", private)
+	// The folder is held, since it may be the application's own, who could
+	// exchange it: names in it are found by its descriptor alone.
+	folder, err := os.OpenFile(filepath.Dir(p.address), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, p.wrap(err)
 	}
-	if unixListener, ok := listener.(*net.UnixListener); ok {
-		unixListener.SetUnlinkOnClose(false)
+	defer folder.Close()
+	if err := p.takeOver(ctx, folder); err != nil {
+		return nil, err
 	}
-	if err = os.Chmod(private, p.mode); err == nil {
-		err = os.Rename(private, p.address)
-	}
+	p.sweep(folder)
+	listener, err := p.bindIn(ctx, folder)
 	if err != nil {
-		_ = listener.Close()
-		_ = os.Remove(private)
 		return nil, p.wrap(err)
 	}
 	return listener, nil
 }
 
+// within returns a path by which the kernel finds a name in a folder that is
+// held.
+func within(folder *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)
+}
+
+// bindIn binds the socket under another name, sets its mode, and only then
+// moves it to where others look: umask is the whole process's and cannot be
+// borrowed.
+func (p place) bindIn(ctx context.Context, folder *os.File) (net.Listener, error) {
+	name := filepath.Base(p.address)
+	private := fmt.Sprintf("%s.%d", name, os.Getpid())
+	at := int(folder.Fd())
+	_ = unix.Unlinkat(at, private, 0)
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", within(folder, private))
+	if err != nil {
+		return nil, err
+	}
+	if unixListener, ok := listener.(*net.UnixListener); ok {
+		unixListener.SetUnlinkOnClose(false)
+	}
+	if err = chmodSocket(folder, private, p.mode); err == nil {
+		err = unix.Renameat(at, private, at, name)
+	}
+	if err != nil {
+		_ = listener.Close()
+		_ = unix.Unlinkat(at, private, 0)
+		return nil, err
+	}
+	return listener, nil
+}
+
+// chmodSocket sets the mode of a socket of ours in a folder, and of nothing that
+// somebody has put in its place.
+func chmodSocket(folder *os.File, name string, mode fs.FileMode) error {
+	fd, err := unix.Openat(int(folder.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != os.Geteuid() || st.Nlink != 1 {
+		return errors.New("somebody else puts files in its way; give it a folder of outrider's user")
+	}
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
+}
+
+// sweep removes what processes have left that were killed before they moved the
+// socket to its place.
+func (p place) sweep(folder *os.File) {
+	name := filepath.Base(p.address)
+	left, _ := filepath.Glob(within(folder, name+".[0-9]*"))
+	for _, path := range left {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), name+"."))
+		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			_ = unix.Unlinkat(int(folder.Fd()), filepath.Base(path), 0)
+		}
+	}
+}
+
+// unserved returns nil once nobody serves the socket. A process that was killed
+// in the middle of starting a hook leaves it for a moment with what was to
+// become the hook, which is waited for.
+func (p place) unserved(ctx context.Context, folder *os.File) error {
+	const longest = time.Second
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		connection, err := new(net.Dialer).DialContext(ctx, "unix", within(folder, filepath.Base(p.address)))
+		switch {
+		case errors.Is(err, unix.ECONNREFUSED):
+			return nil
+		case err != nil:
+			return err
+		}
+		_ = connection.Close()
+		if pause > longest {
+			return fmt.Errorf("another process serves it; stop that one or change %s", p.key)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // takeOver removes a socket that nobody serves any more.
-func (p place) takeOver(ctx context.Context) error {
-	info, err := os.Lstat(p.address)
+func (p place) takeOver(ctx context.Context, folder *os.File) error {
+	name := filepath.Base(p.address)
+	var st unix.Stat_t
+	err := unix.Fstatat(int(folder.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return p.wrap(err)
 	}
-	if info.Mode().Type() != fs.ModeSocket {
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return p.wrap(fmt.Errorf("something else is there; remove it or change %s", p.key))
 	}
-	connection, err := new(net.Dialer).DialContext(ctx, "unix", p.address)
-	if err == nil {
-		_ = connection.Close()
-		return p.wrap(fmt.Errorf("another process serves it; stop that one or change %s", p.key))
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
+	if err := p.unserved(ctx, folder); err != nil {
 		return p.wrap(err)
 	}
-	return os.Remove(p.address)
+	return unix.Unlinkat(int(folder.Fd()), name, 0)
 }
 
 // unixPath returns the path of an address of the form unix:PATH.

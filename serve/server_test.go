@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"outrider/internal/porttest"
 )
 
 func container(address string) Container {
@@ -39,7 +41,7 @@ func TestEndpointsListenOnLoopbackAlone(t *testing.T) {
 }
 
 func TestASecondListenerIsToldSo(t *testing.T) {
-	address := free(t)
+	address := porttest.Free(t)
 	start(t, "tcp", address, container(address).Run)
 	for key, run := range map[string]func(context.Context) error{
 		"listen.credentials": container(address).Run, "listen.imds.address": metadataAt(address).Run,
@@ -52,7 +54,7 @@ func TestASecondListenerIsToldSo(t *testing.T) {
 }
 
 func TestOptionsOfTheServerIsAMethodLikeOthers(t *testing.T) {
-	address := free(t)
+	address := porttest.Free(t)
 	start(t, "tcp", address, container(address).Run)
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -114,8 +116,7 @@ func served(t *testing.T, h http.HandlerFunc, grace time.Duration, most int) (ur
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(h, slog.New(slog.DiscardHandler))
-	s.ConnState = bounded(most)
+	s := newServerOf(newCrowd(most, most), h, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.serve(ctx, l, s, grace) }()
@@ -176,39 +177,4 @@ func dialable(url string) bool {
 		c.Close()
 	}
 	return err == nil
-}
-
-func TestConnectionsOverTheBoundWaitTheirTurn(t *testing.T) {
-	url, stop := served(t, func(http.ResponseWriter, *http.Request) {}, 0, 2)
-	request := "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-	var open []net.Conn
-	for range 3 {
-		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := io.WriteString(c, request); err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, c)
-	}
-	answered := func(c net.Conn, within time.Duration) bool {
-		_ = c.SetReadDeadline(time.Now().Add(within))
-		n, _ := c.Read(make([]byte, 1024))
-		return n > 0
-	}
-	if !answered(open[0], 10*time.Second) || !answered(open[1], 10*time.Second) {
-		t.Fatal("connections within the bound were not answered")
-	}
-	if answered(open[2], 50*time.Millisecond) {
-		t.Error("a connection over the bound was answered")
-	}
-	open[0].Close()
-	if !answered(open[2], 10*time.Second) {
-		t.Error("the connection that waited was not answered when another had ended")
-	}
-	if err := stop(); !errors.Is(err, errStopped) {
-		t.Errorf("serve = %v, want its context's cause", err)
-	}
 }

@@ -60,7 +60,9 @@ func (s Systemd) Run(ctx context.Context) error {
 	}
 	var answers sync.WaitGroup
 	defer answers.Wait()
+	slots := make(chan struct{}, maxConnections)
 	for {
+		slots <- struct{}{} // over the bound a unit waits until another has its answer
 		c, err := listener.Accept()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -69,6 +71,7 @@ func (s Systemd) Run(ctx context.Context) error {
 			return p.wrap(err)
 		}
 		answers.Go(func() {
+			defer func() { <-slots }()
 			defer c.Close()
 			s.answer(ctx, c)
 		})

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"outrider/internal/line"
 )
 
 // Chained is a role that a session assumes: role chaining, which STS limits
@@ -63,7 +65,7 @@ func (c *Client) Assume(ctx context.Context, role Chained, from Session) (Sessio
 	if from.Expires.Before(s.Expires) {
 		s.Expires = from.Expires // the chain is renewed as one
 	}
-	s.RoleARN, s.SubjectARN, s.Region, s.Skew = role.Role, from.SubjectARN, from.Region, c.Skew()
+	s.RoleARN, s.SubjectARN, s.Region, s.Skew = role.Role, from.SubjectARN, from.Region, c.sessionSkew()
 	return s, nil
 }
 
@@ -96,10 +98,10 @@ func (c *Client) stsClient(x *exchange, role Chained, from Session) *sts.Client 
 func (c *Client) explainAssume(ctx context.Context, x *exchange, role Chained, err error) *Error {
 	e := &Error{Operation: "AssumeRole " + role.Role, Host: "STS in " + role.Region, Status: x.status, Skew: c.Skew()}
 	if x.header != nil {
-		e.RequestID = clean(x.header.Get("X-Amzn-Requestid"))
+		e.RequestID = line.Of(x.header.Get("X-Amzn-Requestid"))
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		e.Code, e.Message = clean(api.ErrorCode()), clean(api.ErrorMessage())
+		e.Code, e.Message = line.Of(api.ErrorCode()), line.Of(api.ErrorMessage())
 		if x.status == http.StatusForbidden {
 			e.Remedy = "the trust policy of that role must allow sts:AssumeRole to the one before it, and that one's policy must allow it, too"
 		}
@@ -112,7 +114,7 @@ func (c *Client) explainAssume(ctx context.Context, x *exchange, role Chained, e
 	if ctx.Err() != nil {
 		e.Err = context.Cause(ctx)
 	}
-	e.Message, e.Remedy = clean(e.Err.Error()), networkRemedy(e.Err)
+	e.Message, e.Remedy = line.Of(e.Err.Error()), networkRemedy(e.Err)
 	return e
 }
 

@@ -23,12 +23,17 @@ type Client struct {
 	Transport http.RoundTripper // nil: http.DefaultTransport; redirects are not followed
 	Timeout   time.Duration     // of one attempt, body included; 0: 10s
 
-	skew atomic.Int64
+	skew atomic.Int64 // as the last answer showed it, however little
 }
 
 // Skew returns AWS's clock minus this host's as the last answer showed it: 0
 // when a minute or less, or unknown. Later signings are corrected by it.
-func (c *Client) Skew() time.Duration { return time.Duration(c.skew.Load()) }
+func (c *Client) Skew() time.Duration {
+	if skew := time.Duration(c.skew.Load()); skew.Abs() > skewTolerance {
+		return skew
+	}
+	return 0
+}
 
 // Create calls CreateSession once, and once more when it is refused with a
 // Date that shows this host's clock off. It returns after twice the Timeout
@@ -62,8 +67,14 @@ func (c *Client) attempt(ctx context.Context, role Role, id *signer.Identity, sk
 	if err != nil {
 		return Session{}, c.explain(ctx, x, role, err)
 	}
-	s.Region, s.Skew = role.Region, c.Skew()
+	s.Region, s.Skew = role.Region, c.sessionSkew()
 	return s, nil
+}
+
+// sessionSkew is Skew, but tells also of a clock of ours that is only a little
+// behind: by it a session would seem to hold beyond its end.
+func (c *Client) sessionSkew() time.Duration {
+	return max(c.Skew(), time.Duration(c.skew.Load()))
 }
 
 // learn keeps the difference of the clocks. Any answer with a Date counts,
@@ -73,9 +84,5 @@ func (c *Client) learn(x *exchange) {
 	if err != nil || x.header.Get("Age") != "" {
 		return
 	}
-	skew := date.Sub(x.answered).Round(time.Second)
-	if skew.Abs() <= skewTolerance {
-		skew = 0
-	}
-	c.skew.Store(int64(skew))
+	c.skew.Store(int64(date.Sub(x.answered).Round(time.Second)))
 }

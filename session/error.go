@@ -14,11 +14,11 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/restjson"
 	"github.com/aws/smithy-go"
 
+	"outrider/internal/line"
 	"outrider/signer"
 )
 
@@ -39,7 +39,7 @@ type Error struct {
 	Message   string        // AWS's, or what went wrong on the way
 	RequestID string        // AWS's; may be empty
 	Remedy    string        // empty when none is known
-	Skew      time.Duration // AWS's clock minus this host's, as Client.Skew
+	Skew      time.Duration // AWS's clock minus this host's, as Client.Skew; at least so much where Err is that a certificate is not valid yet
 	Err       error         // what went wrong on the way; nil when there was an answer
 }
 
@@ -93,23 +93,26 @@ func (e *Error) throttled() bool {
 // explain turns whatever the generated client returned into an Error. The
 // client's own texts are not shown: some quote the answer.
 func (c *Client) explain(ctx context.Context, x *exchange, role Role, err error) *Error {
-	e := &Error{Host: host(role), Status: x.status, RequestID: clean(x.header.Get("X-Amzn-Requestid")), Skew: c.Skew()}
+	e := &Error{Host: host(role), Status: x.status, RequestID: line.Of(x.header.Get("X-Amzn-Requestid")), Skew: c.Skew()}
 	var api smithy.APIError
 	errors.As(err, &api)
 	switch {
 	case ctx.Err() != nil && (x.status == 0 || x.err != nil):
-		e.Err, e.Message = ctx.Err(), clean(context.Cause(ctx).Error())
+		e.Err, e.Message = ctx.Err(), line.Of(context.Cause(ctx).Error())
 	case x.err != nil:
-		e.Err, e.Message = x.err, clean(userinfo.ReplaceAllString(x.err.Error(), "//"))
+		e.Err, e.Message = x.err, line.Of(userinfo.ReplaceAllString(x.err.Error(), "//"))
 	case api != nil && api.ErrorMessage() != unknown:
-		e.Code, e.Message = clean(strings.TrimPrefix(api.ErrorCode(), unknown)), clean(api.ErrorMessage())
+		e.Code, e.Message = line.Of(strings.TrimPrefix(api.ErrorCode(), unknown)), line.Of(api.ErrorMessage())
 	case api != nil || is[*smithy.DeserializationError](err):
-		e.Code = clean(restjson.SanitizeErrorCode(x.header.Get("X-Amzn-Errortype")))
+		e.Code = line.Of(restjson.SanitizeErrorCode(x.header.Get("X-Amzn-Errortype")))
 		e.Message = notAWS(x)
 	case x.status != 0:
-		e.Message = clean(err.Error())
+		e.Message = line.Of(err.Error())
 	default:
-		e.Err, e.Message = err, clean(err.Error())
+		e.Err, e.Message = err, line.Of(err.Error())
+	}
+	if invalid, ok := outOfDates(e.Err); ok {
+		e.Skew = max(e.Skew, time.Until(invalid.NotBefore).Round(time.Second))
 	}
 	e.Remedy = e.remedy(role, x.id, x.answered)
 	return e
@@ -118,7 +121,7 @@ func (c *Client) explain(ctx context.Context, x *exchange, role Role, err error)
 // notAWS describes an answer that is none of IAM Roles Anywhere's.
 func notAWS(x *exchange) string {
 	if kind, _, err := mime.ParseMediaType(x.header.Get("Content-Type")); err == nil && kind != "application/json" {
-		return "the answer is " + clean(kind) + ", not IAM Roles Anywhere's JSON"
+		return "the answer is " + line.Of(kind) + ", not IAM Roles Anywhere's JSON"
 	}
 	return "the answer is not IAM Roles Anywhere's JSON"
 }
@@ -129,21 +132,6 @@ func host(role Role) string {
 		return role.Region
 	}
 	return u.Host
-}
-
-// clean makes one bounded line of a text from outside.
-func clean(s string) string {
-	const longest = 600
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > longest {
-		s = string(r[:longest]) + "…"
-	}
-	return strings.TrimSpace(s)
 }
 
 // remedy says how to mend e, "" when there is nothing to say. At is when the
@@ -216,20 +204,27 @@ func offBy(skew time.Duration) string {
 
 func networkRemedy(err error) string {
 	op, _ := errors.AsType[*net.OpError](err)
-	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	_, old := outOfDates(err)
 	switch {
 	case op != nil && op.Op == "proxyconnect":
 		return "check HTTPS_PROXY and NO_PROXY"
 	case is[*net.DNSError](err):
 		return "check region and the name servers"
-	case invalid.Cert != nil && invalid.Reason == x509.Expired:
-		return "check this host's clock"
+	case old:
+		return "check this host's clock, and then the certificate of who answers"
 	case is[*tls.CertificateVerificationError](err):
 		return "if a proxy opens TLS, add its CA to the system's roots"
 	case op != nil, errors.Is(err, context.DeadlineExceeded):
 		return "check the route, the firewall and HTTPS_PROXY"
 	}
 	return ""
+}
+
+// outOfDates returns the certificate that is not valid by this host's clock, if
+// that is what keeps TLS from starting.
+func outOfDates(err error) (*x509.Certificate, bool) {
+	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	return invalid.Cert, invalid.Cert != nil && invalid.Reason == x509.Expired
 }
 
 func is[E error](err error) bool {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"outrider/internal/pkitest"
 	"outrider/session"
@@ -61,7 +62,38 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		_, known := errors.AsType[*session.Error](err)
-		if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 2000 {
+		if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 3000 {
+			t.Errorf("got %T %q, want a *session.Error of one short line", err, text)
+		}
+	})
+}
+
+// FuzzAssume gives Assume what may come in the place of STS, which answers in
+// XML.
+func FuzzAssume(f *testing.F) {
+	const whole = `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>ASIAX</AccessKeyId>` +
+		`<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2126-01-02T03:04:05Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`
+	f.Add(200, "text/xml", []byte(whole))
+	f.Add(200, "text/xml", []byte(whole[:200]))
+	f.Add(200, "text/xml", []byte(strings.Replace(whole, "2126", "soon", 1)))
+	f.Add(200, "text/html", []byte("<html>log in<br></html>"))
+	f.Add(200, "", []byte{})
+	f.Add(403, "text/xml", []byte("<ErrorResponse><Error><Code>AccessDenied</Code><Message>not\nauthorized &#x202e;</Message></Error><RequestId>r</RequestId></ErrorResponse>"))
+	f.Add(503, "text/xml", []byte(`<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>`))
+	f.Fuzz(func(t *testing.T, status int, kind string, body []byte) {
+		if status < 200 || status > 999 {
+			return // the transport has dealt with these
+		}
+		role := session.Chained{Region: "eu-west-3", Role: "arn:aws:iam::444455556666:role/other", Name: "web-01"}
+		s, err := (&session.Client{Transport: answers{status, kind, body}}).Assume(t.Context(), role, session.Session{Expires: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)})
+		if err == nil {
+			if s.AccessKeyID == "" || s.SecretAccessKey.Len() == 0 || s.SessionToken.Len() == 0 || s.Expires.IsZero() {
+				t.Error("got a session that is not whole")
+			}
+			return
+		}
+		_, known := errors.AsType[*session.Error](err)
+		if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 3000 {
 			t.Errorf("got %T %q, want a *session.Error of one short line", err, text)
 		}
 	})

@@ -32,7 +32,7 @@ type Session struct {
 	SecretAccessKey secret.Value
 	SessionToken    secret.Value
 	Expires         time.Time     // by AWS's clock
-	Skew            time.Duration // AWS's clock minus this host's; 0 when a minute or less, or unknown
+	Skew            time.Duration // AWS's clock minus this host's; 0 when unknown, or AWS's is a minute behind or less
 	RoleARN         string        // as AWS returned it; may be empty
 	SubjectARN      string        // likewise
 	Region          string        // where the session was opened

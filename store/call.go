@@ -72,6 +72,7 @@ type call struct {
 	opened    int // how often the gate had been opened when the call was decided on; negative: it does not matter
 	slots     chan struct{}
 	limit     time.Duration // of the call itself
+	waited    bool          // for its turn
 }
 
 // do makes one call within its limits, as wire.Signed does.
@@ -87,8 +88,10 @@ func do[Out any](ctx context.Context, s *Store, c call, operation func(context.C
 
 func attempt[Out any](ctx context.Context, s *Store, c call, as aws.CredentialsProvider, operation func(context.Context, aws.CredentialsProvider) (Out, error)) (Out, error) {
 	var none Out
-	if err := pause(ctx, s.turn(c.operation)); err != nil {
-		return none, err
+	if !c.waited {
+		if err := pause(ctx, s.turn(c.operation)); err != nil {
+			return none, err
+		}
 	}
 	select {
 	case c.slots <- struct{}{}:
@@ -104,7 +107,9 @@ func attempt[Out any](ctx context.Context, s *Store, c call, as aws.CredentialsP
 	out, err := operation(ctx, as)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.gate.record(err, time.Now(), s.roll())
+	if c.operation != describeSecret { // which has a quota of its own, and others tell what it does not
+		c.gate.record(err, time.Now(), s.roll())
+	}
 	return out, err
 }
 
@@ -115,11 +120,7 @@ func (s *Store) turn(operation string) time.Duration {
 	if operation == "GetParametersByPath" {
 		operation = "GetParameters"
 	}
-	if s.buckets[operation] == nil {
-		b := budget(operation)
-		s.buckets[operation] = &b
-	}
-	return s.buckets[operation].Take(time.Now())
+	return s.bucket(operation).Take(time.Now())
 }
 
 // shut returns the error of the call that has opened the gate since this one

@@ -31,6 +31,8 @@ type entry struct {
 	doubtAt time.Time
 	turned  time.Time // when the read that first found held had begun
 	behind  time.Time // until then events alone are not relied on
+	hints   int       // how many events told of it
+	debt    *debt     // what an event told of and no read has shown yet; nil: nothing
 
 	breaker refresher.Breaker // open while it is too early to try again what failed
 	opened  int               // how often the service's gate had been opened when it was last decided to read or look
@@ -42,6 +44,7 @@ type entry struct {
 	looking  bool // such a look is under way
 	next     time.Time
 	blind    time.Time // until then DescribeSecret is not allowed
+	dark     error     // why DescribeSecret has not told what the next read is to tell; nil: it has
 	pending  string    // the version under AWSPENDING, while AWSCURRENT is on another
 	since    time.Time // when that was first seen
 	rotation time.Time // when AWS means to rotate it next; zero: unknown
@@ -113,7 +116,7 @@ func (e *entry) wanted(asOf time.Time, since uint64, retry bool, now time.Time) 
 	case !e.known:
 		return true
 	case e.err == nil:
-		return e.seen.Before(asOf) || e.still < since
+		return e.tried.Before(asOf) || e.still < since
 	default:
 		return e.tried.Before(asOf) && retry || retry && !e.breaker.Open(now)
 	}
@@ -129,17 +132,22 @@ func (e *entry) batchable() bool {
 func (s *Store) end(r *read, v secret.Version, err error) {
 	e, own := r.entry, v.Region == s.regions[0].name
 	s.mu.Lock()
-	was := e.outcome()
+	was, failed := e.outcome(), e.err != nil
 	if err == nil {
 		held := e.held.ID
 		e.believe(v, r.began, own)
 		if e.held.ID != held {
 			e.found = s.tick()
 		}
-		e.seen, e.still, e.apart = r.began, r.tick, false
+		if e.held.ID == v.ID { // else what is held is the newest that was ever seen, but perhaps not by now
+			e.seen = r.began
+		}
+		e.still, e.apart = r.tick, false
+		s.outshone(e)
 	}
+	e.dark = nil
 	s.tried(e, r.began, err, r.roll)
-	s.replan(e, r.began, r.planned, r.roll)
+	s.replan(e, r.began, r.planned, failed, r.roll)
 	news := was.known && was != e.outcome()
 	close(r.done)
 	s.mu.Unlock()

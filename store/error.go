@@ -67,6 +67,8 @@ func (e *Error) remedy() string {
 		return "fewer calls are made for now; if it lasts, see docs/scale.md"
 	case wire.Is[*net.DNSError](e.cause):
 		return "check region and the name servers"
+	case wire.OutOfDates(e.cause):
+		return "check this host's clock, and then the certificate of who answers"
 	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
 		return "check the route, the firewall and HTTPS_PROXY"
 	case wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusInternalServerError:

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -21,7 +22,7 @@ type Hint struct {
 
 // watched is for how long events alone are not relied on after one that told
 // of something that was not found.
-const watched = 15 * time.Minute
+const watched = 10 * time.Minute
 
 // About reports whether a reference may be to what the hint is about. In case
 // of doubt it is: a read too many does no harm.
@@ -52,7 +53,10 @@ func sameSecret(a, b string) bool {
 
 // secretName returns what follows secret: in an ARN, else the id itself.
 func secretName(id string) string {
-	if parts := strings.SplitN(id, ":", 7); len(parts) == 7 && parts[0] == "arn" {
+	if !strings.HasPrefix(id, "arn:") { // most are none, and all are asked at each event
+		return id
+	}
+	if parts := strings.SplitN(id, ":", 7); len(parts) == 7 {
 		return parts[6]
 	}
 	return id
@@ -101,12 +105,14 @@ func (s *Store) Hinted(refs []secret.Ref, h Hint) func(context.Context) {
 	var f fresh
 	var about []*entry
 	var before []secret.Version
+	var numbers []int
 	for _, ref := range refs {
 		e := s.entry(ref)
 		if h.Version != "" && h.Version == e.held.ID && e.err == nil {
 			continue
 		}
-		about, before = append(about, e), append(before, e.held)
+		e.hints++
+		about, before, numbers = append(about, e), append(before, e.held), append(numbers, e.hints)
 		e.behind = now.Add(watched)
 		if !e.busy() {
 			f.add(s.begin(e, now), false)
@@ -116,7 +122,10 @@ func (s *Store) Hinted(refs []secret.Ref, h Hint) func(context.Context) {
 		s.carryOut(ctx, f)
 		var all sync.WaitGroup
 		for i, e := range about {
-			all.Go(func() { s.chase(ctx, e, before[i], h, now) })
+			all.Go(func() {
+				s.chase(ctx, e, before[i], h, now)
+				s.watch(e, before[i], h, numbers[i])
+			})
 		}
 		all.Wait()
 	}
@@ -138,7 +147,6 @@ func (s *Store) chase(ctx context.Context, e *entry, before secret.Version, h Hi
 		asOf = time.Now()
 	}
 	s.carryOut(ctx, s.announce([]secret.Ref{e.ref}, asOf, terms{}))
-	s.watch(e, before, h)
 }
 
 // caughtUp reports whether an entry is as new as the hint says, as far as that
@@ -146,23 +154,58 @@ func (s *Store) chase(ctx context.Context, e *entry, before secret.Version, h Hi
 func (s *Store) caughtUp(e *entry, before secret.Version, h Hint) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return e.err != nil || h.Version == "" && h.At.IsZero() || e.shows(before, h)
+	return e.err != nil || h.vague() || e.shows(before, h)
 }
 
-// watch ends a hint. Unless what it told of was found, the entry is looked at in
-// ten seconds, and for a while at its interval although events come in.
-func (s *Store) watch(e *entry, before secret.Version, h Hint) {
+// watch ends a hint, unless another has come since. Unless what it told of was
+// found, that is owed. Where it did not say what changed, the entry is looked at
+// in ten seconds, and for a while at its interval although events come in.
+func (s *Store) watch(e *entry, before secret.Version, h Hint, number int) {
 	s.mu.Lock()
 	switch {
-	case e.err != nil, e.doubted != "": // it is read again anyway
-	case e.shows(before, h):
-		e.behind = time.Time{}
-	default:
-		e.next = time.Now().Add(10 * time.Second).Round(0)
+	case number != e.hints:
+	case e.shows(before, h) && e.err == nil && e.doubted == "":
+		e.behind, e.debt = time.Time{}, nil
+	case !h.vague():
+		e.behind, e.debt = time.Time{}, &debt{hint: h, before: before}
+		s.replan(e, time.Now(), true, false, s.roll())
+	case e.err == nil && e.doubted == "": // else it is read again anyway
+		e.next = time.Now().Add(10 * time.Second)
 	}
 	s.mu.Unlock()
 	s.ended(e.ref, false)
 }
+
+// debt is what an event told of and no read has shown yet.
+type debt struct {
+	hint   Hint
+	before secret.Version // held when the event came
+	since  time.Time      // when a read first went well and did not show it; zero: none has
+}
+
+// owes sets when to look again for what an event told of, and reports whether
+// that is owed still: the first wait is ten seconds, and each as long as all
+// before it together. What does not come within watched is left to the plan.
+func (s *Store) owes(e *entry, began time.Time, roll float64) bool {
+	d := e.debt
+	if d == nil || e.shows(d.before, d.hint) {
+		e.debt = nil
+		return false
+	}
+	if d.since.IsZero() {
+		d.since = began
+	}
+	waited := refresher.Ago(d.since, began)
+	if waited > watched {
+		e.debt = nil
+		return false
+	}
+	e.next = began.Add(refresher.Poll(min(max(waited, 10*time.Second), s.plan.interval), roll))
+	return true
+}
+
+// vague reports whether the hint does not say what a read must show.
+func (h Hint) vague() bool { return h.Version == "" && h.At.IsZero() }
 
 // shows reports whether what a hint told of has been read: the version that it
 // names, whether that was held before or others have come since; else any other

@@ -78,6 +78,13 @@ func (l *lagger) await(value string, within time.Duration) {
 	}
 }
 
+// has reports whether a value is held, and asks for nothing.
+func (l *lagger) has(value string) bool {
+	l.Store.mu.Lock()
+	defer l.Store.mu.Unlock()
+	return string(l.entry(secrets(1)[0]).held.Value.Reveal()) == value
+}
+
 func TestLabelThatGoesBackIsFollowedThoughTheReadLags(t *testing.T) {
 	lagging(t, func(l *lagger) {
 		one := l.put("1")
@@ -121,4 +128,70 @@ func TestVersionThatTakesLongToBeThereIsNotLeftToThePass(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHintIsOwedUntilAReadShowsWhatItTold(t *testing.T) {
+	for name, away := range map[string]time.Duration{
+		"reads go well and are stale":            0,
+		"reads fail first and are stale then":    20 * time.Second,
+		"reads fail for minutes, and then stale": 5 * time.Minute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			lagging(t, func(l *lagger) {
+				time.Sleep(time.Hour)
+				l.lag(away + 75*time.Second)
+				if away > 0 {
+					l.fault(awslab.Fault{Kind: awslab.Fail, Operation: "GetSecretValue"})
+				}
+				id := l.put("1")
+				time.Sleep(away)
+				l.lab.ClearFaults()
+				for end := time.Now().Add(75*time.Second + 80*time.Second); !l.has("1"); time.Sleep(time.Second) {
+					if time.Now().After(end) {
+						l.t.Fatal("what the event told of is not held soon after reads show it")
+					}
+				}
+				if got := l.lab.Calls()["secretsmanager.DescribeSecret"]; got > 1 {
+					l.t.Errorf("%d times DescribeSecret, want the value read", got)
+				}
+				// An event that comes again asks for nothing.
+				l.lab.ResetCalls()
+				l.hint(id)
+				if calls := l.over(2 * time.Hour); calls["secretsmanager.GetSecretValue"] > 0 {
+					l.t.Errorf("%v once it was shown", calls)
+				}
+			})
+		})
+	}
+}
+
+func TestHintThatNoReadEverShowsIsLeftToThePass(t *testing.T) {
+	lagging(t, func(l *lagger) {
+		l.hint("00000000-0000-0000-0000-000000000000")
+		calls := l.over(25 * time.Minute)
+		if n := calls["secretsmanager.GetSecretValue"]; n < 8 || n > 14 {
+			l.t.Errorf("%v, want four reads at once and some with ever longer waits", calls)
+		}
+		if got := l.Standing(secrets(1)[0]).Rung; got != Push {
+			l.t.Errorf("rung %s in the end, want %s", got, Push)
+		}
+		if calls := l.over(3 * time.Hour); calls["secretsmanager.GetSecretValue"] > 0 {
+			l.t.Errorf("%v in three hours afterwards", calls)
+		}
+	})
+}
+
+func TestLateHintDoesNotUndoANewerOne(t *testing.T) {
+	lagging(t, func(l *lagger) {
+		time.Sleep(time.Hour)
+		l.lag(30 * time.Second)
+		l.put("1")
+		time.Sleep(time.Second)
+		l.put("2") // what the first one told of has gone by when reads show anything
+		l.await("2", 75*time.Second)
+		calls := l.over(20 * time.Minute)
+		if n := calls["secretsmanager.GetSecretValue"]; n > 0 {
+			l.t.Errorf("%v once the newer one is held", calls)
+		}
+	})
 }

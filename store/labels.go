@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -16,6 +19,8 @@ type sight struct {
 	rotation time.Time         // no later than this AWS means to rotate it; zero: it does not
 	deleted  bool              // it waits for its deletion
 	region   string            // that answered
+	primary  string            // the region that the secret is of; empty: AWS does not say
+	copies   map[string]bool   // the regions that have one; false: not in step
 }
 
 // moved reports whether the entry's label is no longer on the version held.
@@ -23,14 +28,68 @@ func (s sight) moved(e *entry) bool {
 	return s.deleted || e.ref.VersionID == "" && s.labels[e.ref.Stage] != e.held.ID
 }
 
+const describeSecret = "DescribeSecret"
+
+// darkness is DescribeSecret while it fails: values are read in its place. It is
+// over when it has worked where it failed first.
+type darkness struct {
+	breaker refresher.Breaker // open while values are read at once
+	ref     secret.Ref
+	err     error // once such a read went well; nil: there is nothing to say
+}
+
+// darken notes that DescribeSecret has failed. The caller holds the lock.
+func (s *Store) darken() {
+	// What was under way when it opened says nothing new.
+	if now := time.Now(); !s.dark.breaker.Open(now) {
+		s.dark.breaker.Record(false, now, s.roll())
+	}
+}
+
+// outshone notes that a read has told what DescribeSecret would not.
+func (s *Store) outshone(e *entry) {
+	if e.dark != nil && s.dark.err == nil {
+		s.dark.ref, s.dark.err = e.ref, e.dark
+	}
+}
+
+// lit notes that DescribeSecret has answered about ref.
+func (s *Store) lit(ref secret.Ref) {
+	if s.dark.err == nil || s.dark.ref == ref {
+		s.dark = darkness{}
+	}
+}
+
 // Labels returns which version each staging label of a secret is on
 // (DescribeSecret). It blocks until AWS has answered.
 func (s *Store) Labels(ctx context.Context, ref secret.Ref) (map[string]string, error) {
-	seen, err := s.describe(ctx, ref, call{operation: "DescribeSecret", opened: -1, slots: s.slots, limit: s.timeout})
+	seen, err := s.describe(ctx, ref, call{operation: describeSecret, opened: -1, slots: s.slots, limit: s.timeout})
 	if err != nil {
-		return nil, explain(ref, "DescribeSecret", err)
+		return nil, explain(ref, describeSecret, err)
 	}
 	return seen.labels, nil
+}
+
+// Unreplicated returns the fallback regions that have no copy of a secret which
+// its own region keeps in step (DescribeSecret), sorted. A copy itself, or one
+// whose own region is away, tells of none. It blocks until AWS has answered.
+func (s *Store) Unreplicated(ctx context.Context, ref secret.Ref) ([]string, error) {
+	seen, err := s.describe(ctx, ref, call{operation: describeSecret, opened: -1, slots: s.slots, limit: s.timeout})
+	if err != nil {
+		return nil, explain(ref, describeSecret, err)
+	}
+	own := s.regions[0].name
+	if seen.region != own || seen.primary != "" && seen.primary != own {
+		return nil, nil
+	}
+	var missing []string
+	for _, r := range s.regions[1:] {
+		if !seen.copies[r.name] {
+			missing = append(missing, r.name)
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
 }
 
 func (s *Store) describe(ctx context.Context, ref secret.Ref, c call) (sight, error) {
@@ -43,7 +102,13 @@ func (s *Store) describe(ctx context.Context, ref secret.Ref, c call) (sight, er
 	if err != nil {
 		return sight{}, err
 	}
-	seen := sight{labels: map[string]string{}, deleted: out.DeletedDate != nil, region: p.name}
+	seen := sight{
+		labels: map[string]string{}, deleted: out.DeletedDate != nil, region: p.name,
+		primary: aws.ToString(out.PrimaryRegion), copies: map[string]bool{},
+	}
+	for _, r := range out.ReplicationStatus {
+		seen.copies[aws.ToString(r.Region)] = r.Status != types.StatusTypeFailed
+	}
 	if aws.ToBool(out.RotationEnabled) {
 		seen.rotation = aws.ToTime(out.NextRotationDate)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"outrider/refresher"
 	"outrider/secret"
+	"outrider/store/internal/wire"
 )
 
 // plan is how what the apps use is looked at again.
@@ -34,32 +36,47 @@ func (s *Store) Plan(refs []secret.Ref, interval time.Duration) {
 		}
 	}
 	s.entries, s.plan.interval = kept, interval
+	if kept[s.dark.ref] == nil {
+		s.dark = darkness{}
+	}
 }
 
 // spread sets the first look at what was read just now.
 func (s *Store) spread(e *entry, now time.Time, interval time.Duration, roll float64) {
 	if e.err == nil && e.known {
-		e.next = now.Add(refresher.First(interval, roll)).Round(0)
+		e.next = now.Add(refresher.First(interval, roll))
 	}
 }
 
-// replan sets when to look at an entry next. Reads that were not planned leave
-// the plan as it is, so that it costs the same however much goes on. Times are
-// without the monotonic reading, which stands still while the machine is
-// suspended.
-func (s *Store) replan(e *entry, began time.Time, planned bool, roll float64) {
+// replan sets when to look at an entry next, which had failed before or not.
+// Reads that were not planned leave the plan as it is, so that it costs the same
+// however much goes on.
+func (s *Store) replan(e *entry, began time.Time, planned, failed bool, roll float64) {
 	f := refresher.Facts{Looked: began, Interval: s.plan.interval, Pending: e.since, Due: e.rotation}
 	switch {
 	case e.err != nil:
 		e.next = e.breaker.Until()
 	case e.doubted != "":
 		e.next = began.Add(refresher.Poll(1250*time.Millisecond, roll))
+	case s.owes(e, began, roll):
+	case failed: // what failed together does not go on together
+		s.spread(e, began, s.plan.interval, roll)
+		e.next = earlier(e.next, refresher.Pace(f, roll))
 	case planned:
 		e.next = refresher.Pace(f, roll)
-	case e.next.Before(began):
+	case refresher.Ago(e.next, began) > 0:
 		s.spread(e, began, s.plan.interval, roll)
 	}
-	e.next = e.next.Round(0)
+	if s.dark.err != nil && s.dark.ref == e.ref && e.err == nil { // one asks for all whether it works again
+		e.next = earlier(e.next, s.dark.breaker.Until())
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Calls returns how many calls one look at every reference takes by which
@@ -79,7 +96,7 @@ func (s *Store) calls(now time.Time) int {
 			parameters++
 		case e.ref.Kind == secret.Parameters:
 			calls += max(1, e.pages)
-		case e.batchable() && !now.Before(s.noBatch):
+		case e.batchable() && refresher.Due(s.noBatch, now):
 			secrets++
 		default:
 			calls++
@@ -91,14 +108,17 @@ func (s *Store) calls(now time.Time) int {
 // uncovered reports whether no event tells of changes: AWS sends none for these
 // labels, and none from another account.
 func (s *Store) uncovered(e *entry) bool {
-	parts := strings.SplitN(e.ref.ID, ":", 6)
-	foreign := len(parts) == 6 && parts[0] == "arn" && parts[4] != s.account && s.account != ""
+	foreign := false
+	if strings.HasPrefix(e.ref.ID, "arn:") && s.account != "" { // asked at each event, of all
+		parts := strings.SplitN(e.ref.ID, ":", 6)
+		foreign = len(parts) == 6 && parts[4] != s.account
+	}
 	return foreign || e.ref.Kind == secret.SecretsManager && (e.ref.Stage == "AWSPENDING" || e.ref.Stage == "AWSPREVIOUS")
 }
 
 // swept reports whether the entry is looked at by the pass.
 func (s *Store) swept(e *entry) bool {
-	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == "" && !time.Now().Before(e.behind)
+	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == "" && e.debt == nil && refresher.Due(e.behind, time.Now())
 }
 
 // Look begins the planned looks that are due, and returns the function that
@@ -113,7 +133,7 @@ func (s *Store) Look(now time.Time, pass time.Duration) func(context.Context) {
 	var parameters []*entry
 	for _, e := range s.entries {
 		switch at := s.at(e); {
-		case at.IsZero() || now.Before(at) || e.busy() || e.looking:
+		case at.IsZero() || !refresher.Due(at, now) || e.busy() || e.looking:
 		case e.ref.Kind == secret.Parameter && e.err == nil:
 			parameters = append(parameters, e)
 		default:
@@ -136,7 +156,8 @@ func (s *Store) turnTo(pass time.Duration, now time.Time) {
 	s.plan.pass = pass
 	switch {
 	case was == 0 && pass > 0:
-		s.plan.sweep = now.Add(time.Duration(float64(s.gap(now)) * s.roll())).Round(0)
+		s.plan.sweep = now.Add(time.Duration(float64(s.gap(now)) * s.roll()))
+		s.dark = darkness{} // the pass can do without
 	case was > 0 && pass == 0:
 		for _, e := range s.entries {
 			if !s.uncovered(e) {
@@ -163,8 +184,8 @@ func (l look) empty() bool {
 
 // addLook adds a look at one entry: what DescribeSecret can tell of is not read.
 func (s *Store) addLook(l *look, e *entry, now time.Time) {
-	readIt := !e.known || e.err != nil || e.doubted != "" || e.ref.Kind != secret.SecretsManager || now.Before(e.blind)
-	if readIt {
+	readIt := !e.known || e.err != nil || e.doubted != "" || e.debt != nil || e.dark != nil || e.ref.Kind != secret.SecretsManager
+	if readIt || !refresher.Due(e.blind, now) || s.dark.breaker.Open(now) {
 		l.add(s.beginPlanned(e, now), false)
 		return
 	}
@@ -187,7 +208,7 @@ func (s *Store) company(due []*entry, now time.Time) []*entry {
 	soon := now.Add(s.plan.interval * 2 / 5)
 	var others []*entry
 	for _, e := range s.entries {
-		if e.ref.Kind == secret.Parameter && e.err == nil && !e.busy() && now.Before(s.at(e)) && s.at(e).Before(soon) {
+		if e.ref.Kind == secret.Parameter && e.err == nil && !e.busy() && !refresher.Due(s.at(e), now) && s.at(e).Before(soon) {
 			others = append(others, e)
 		}
 	}
@@ -200,11 +221,11 @@ func (s *Store) company(due []*entry, now time.Time) []*entry {
 
 // addSweep adds the next few of the pass, if it is time for them.
 func (s *Store) addSweep(l *look, now time.Time) {
-	if s.plan.pass == 0 || now.Before(s.plan.sweep) {
+	if s.plan.pass == 0 || !refresher.Due(s.plan.sweep, now) {
 		return
 	}
 	few := s.stalest(now)
-	late := len(few) > 0 && now.Round(0).Sub(few[0].seen.Round(0)) > 2*s.plan.pass // the machine was suspended
+	late := len(few) > 0 && refresher.Ago(few[0].tried, now) > 2*s.plan.pass // the machine was suspended
 	batch := len(few) > 1 && few[0].batchable()
 	calls := 1
 	for _, e := range few {
@@ -219,10 +240,10 @@ func (s *Store) addSweep(l *look, now time.Time) {
 	if late {
 		gap = min(gap, time.Second)
 	}
-	s.plan.sweep = now.Add(refresher.Poll(gap*time.Duration(calls), s.roll())).Round(0)
+	s.plan.sweep = now.Add(refresher.Poll(gap*time.Duration(calls), s.roll()))
 }
 
-// stalest returns of those that the pass looks at the one that was seen longest
+// stalest returns of those that the pass looks at the one that was looked at longest
 // ago, and as many more of its kind as one call takes.
 func (s *Store) stalest(now time.Time) []*entry {
 	var all []*entry
@@ -235,14 +256,14 @@ func (s *Store) stalest(now time.Time) []*entry {
 		return nil
 	}
 	slices.SortFunc(all, func(a, b *entry) int {
-		return cmp.Or(a.seen.Compare(b.seen), cmp.Compare(a.ref.ID, b.ref.ID))
+		return cmp.Or(a.tried.Compare(b.tried), cmp.Compare(a.ref.ID, b.ref.ID))
 	})
 	first := all[0]
 	size := 1
 	switch {
 	case first.ref.Kind == secret.Parameter:
 		size = parametersSize
-	case first.batchable() && !now.Before(s.noBatch):
+	case first.batchable() && refresher.Due(s.noBatch, now):
 		size = batchSize
 	}
 	alike := slices.DeleteFunc(all, func(e *entry) bool {
@@ -256,7 +277,7 @@ func (s *Store) at(e *entry) time.Time {
 	if !e.planned || s.plan.interval <= 0 || s.swept(e) {
 		return time.Time{}
 	}
-	if until := s.gateOf(e.ref).breaker.Until().Round(0); until.After(e.next) {
+	if until := s.gateOf(e.ref).breaker.Until(); until.After(e.next) {
 		return until
 	}
 	if e.next.IsZero() {
@@ -270,12 +291,12 @@ func (s *Store) at(e *entry) time.Time {
 func (s *Store) Next() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := time.Time{}
+	next, now := time.Time{}, time.Now()
 	if s.plan.pass > 0 {
 		next = s.plan.sweep
 	}
 	for _, e := range s.entries {
-		if at := s.at(e); !at.IsZero() && !e.busy() && !e.looking && (next.IsZero() || at.Before(next)) {
+		if at := s.at(e); !at.IsZero() && !e.busy() && !e.looking && (next.IsZero() || refresher.Ago(at, now) > refresher.Ago(next, now)) {
 			next = at
 		}
 	}
@@ -296,7 +317,7 @@ func (s *Store) lookAt(ctx context.Context, l look) {
 // is not on the version that is held.
 func (s *Store) describeOne(ctx context.Context, e *entry) {
 	began, tick := s.now()
-	seen, err := s.describe(ctx, e.ref, s.callOf(e, "DescribeSecret"))
+	seen, err := s.describe(ctx, e.ref, s.callOf(e, describeSecret))
 	f, news := s.described(e, seen, err, began, tick)
 	if len(f.single) > 0 {
 		s.carryOut(ctx, f)
@@ -306,33 +327,46 @@ func (s *Store) describeOne(ctx context.Context, e *entry) {
 }
 
 // described records what came of DescribeSecret, and returns the read that is
-// to follow, if any.
+// to follow, if any: where it does not tell, the value does.
 func (s *Store) described(e *entry, seen sight, err error, began time.Time, tick uint64) (f fresh, news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.looking = false
-	was, blind := e.outcome(), classify(err) == denied
+	was, failed := e.outcome(), e.err != nil
 	switch {
-	case blind:
-		e.blind = began.Add(forgiving)
-	case err != nil:
-		s.tried(e, began, explain(e.ref, "DescribeSecret", err), s.roll())
-	default:
+	case err == nil:
 		s.note(e, seen, began)
+		s.lit(e.ref)
+		if !seen.moved(e) {
+			s.unmoved(e, began, tick)
+			return fresh{}, was != e.outcome()
+		}
+	case wire.Is[wire.SessionError](err), wire.Is[shutError](err), errors.Is(err, context.Canceled):
+		s.tried(e, began, explain(e.ref, describeSecret, err), s.roll())
+		s.replan(e, began, true, failed, s.roll())
+		return fresh{}, was != e.outcome()
+	case classify(err) == denied:
+		e.blind = began.Add(forgiving)
+		s.lit(e.ref)
+	default:
+		e.dark, e.suspect = explain(e.ref, describeSecret, err), errors.Is(err, context.DeadlineExceeded)
+		s.darken()
 	}
-	moved := err == nil && seen.moved(e)
-	if (blind || moved) && !e.busy() {
-		return fresh{single: []*read{s.beginPlanned(e, time.Now())}}, false
+	if now := time.Now(); !e.busy() && !s.gateOf(e.ref).breaker.Open(now) {
+		return fresh{single: []*read{s.beginPlanned(e, now)}}, false
 	}
-	if err == nil && !moved {
-		e.seen, e.still = began, tick
+	e.next = began // the read under way may be from before: look again after it
+	return fresh{}, false
+}
+
+// unmoved records that a look has found nothing new. It says nothing of a read
+// that has failed.
+func (s *Store) unmoved(e *entry, began time.Time, tick uint64) {
+	e.seen, e.still = began, tick
+	if e.err == nil {
 		s.tried(e, began, nil, s.roll())
 	}
-	s.replan(e, began, true, s.roll())
-	if moved {
-		e.next = began.Round(0) // the read under way may be from before: look again after it
-	}
-	return fresh{}, was != e.outcome()
+	s.replan(e, began, true, false, s.roll())
 }
 
 // now returns the time and a tick.

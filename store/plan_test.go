@@ -659,3 +659,64 @@ func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return out, err
 }
+
+func TestBatchesThatFailAloneGiveWayToSingleReadsForAWhile(t *testing.T) {
+	const batch = "BatchGetSecretValue"
+	for name, fault := range map[string]awslab.Fault{
+		"a failure":  {Kind: awslab.Fail, Operation: batch},
+		"a reset":    {Kind: awslab.Drop, Operation: batch},
+		"a 503":      {Kind: awslab.Fail, Operation: batch, Status: 503, Code: "ServiceUnavailable"},
+		"throttling": {Kind: awslab.Throttle, Operation: batch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refs := secrets(45)
+			looking(t, time.Hour, refs, func(l *looker) { putAll(l, refs) }, func(l *looker) {
+				all := map[string]secret.Ref{}
+				for _, r := range refs {
+					all[r.ID] = r
+				}
+				time.Sleep(time.Minute)
+				l.fault(fault)
+				l.lab.ResetCalls()
+				look := func() error { // at all of them, and once more since one has moved
+					put(l.t, l.lab, refs[0].ID, time.Now().String())
+					_, err := l.Get(l.t.Context(), all, time.Now(), secret.Snapshot{})
+					return err
+				}
+				err := look()
+				if throttled := fault.Kind == awslab.Throttle; (err != nil) != throttled {
+					l.t.Errorf("the first look: %v, want an error only where AWS wants fewer calls", err)
+				}
+				for range 5 {
+					time.Sleep(time.Second)
+					err = look()
+				}
+				if calls := l.lab.Calls(); err != nil || calls["secretsmanager."+batch] > 3 || calls["secretsmanager.GetSecretValue"] > 13*45 {
+					l.t.Errorf("%v after a few seconds, with %v; want single reads", err, calls)
+				}
+				l.lab.ClearFaults()
+				time.Sleep(2 * time.Minute)
+				l.lab.ResetCalls()
+				if err := look(); err != nil || l.lab.Calls()["secretsmanager."+batch] == 0 {
+					l.t.Errorf("%v with %v two minutes after the end, want batches again", err, l.lab.Calls())
+				}
+			})
+		})
+	}
+}
+
+func TestOutageDoesNotLeaveWavesBehind(t *testing.T) {
+	refs := secrets(200)
+	looking(t, 5*time.Minute, refs, func(l *looker) { putAll(l, refs) }, func(l *looker) {
+		time.Sleep(10 * time.Minute)
+		l.fault(awslab.Fault{Kind: awslab.Fail, Service: "secretsmanager"})
+		time.Sleep(20 * time.Minute)
+		l.lab.ClearFaults()
+		time.Sleep(90 * time.Second) // until all have recovered
+		for minute := range 15 {
+			if n := l.over(time.Minute)["secretsmanager.DescribeSecret"]; n < 15 || n > 80 {
+				l.t.Errorf("%d looks in minute %d after the outage, want about the 40 of any other", n, minute)
+			}
+		}
+	})
+}

@@ -19,10 +19,14 @@ import (
 // carryOut ends every read in f, several at a time.
 func (s *Store) carryOut(ctx context.Context, f fresh) {
 	var calls sync.WaitGroup
+	single, shared := s.crowded(f.single)
 	for batch := range slices.Chunk(f.batch, batchSize) {
-		calls.Go(func() { s.readBatch(ctx, batch) })
+		calls.Go(func() { s.readBundle(ctx, batch, 0) })
 	}
-	for _, r := range f.single {
+	for batch := range slices.Chunk(shared, batchSize) {
+		calls.Go(func() { s.readBundle(ctx, batch, company) })
+	}
+	for _, r := range single {
 		calls.Go(func() { s.readOne(ctx, r) })
 	}
 	for _, names := range inTens(f.parameters) {
@@ -79,13 +83,14 @@ func (s *Store) readOne(ctx context.Context, r *read) {
 	s.end(r, v, err)
 }
 
-// readBatch ends up to twenty reads by BatchGetSecretValue. Those that the
-// answer does not settle, and all where batch is not allowed, are read singly.
-func (s *Store) readBatch(ctx context.Context, batch []*read) {
+// readBatch ends up to twenty reads by BatchGetSecretValue, whose turn it is. It
+// returns those that are to be read singly: which the answer does not settle, and
+// all where batches are not allowed, fail, or this one was called off.
+func (s *Store) readBatch(ctx context.Context, batch []*read) []*read {
 	const operation = "BatchGetSecretValue"
 	c := s.callOf(batch[0].entry, operation)
 	// One secret that hangs must not hold up nineteen others for long.
-	c.slots, c.limit = s.slots, min(s.timeout, batchTimeout)
+	c.slots, c.limit, c.waited = s.slots, min(s.timeout, batchTimeout), true
 	out, p, err := anywhere(ctx, s, func(p *region) (*secretsmanager.BatchGetSecretValueOutput, error) {
 		in := &secretsmanager.BatchGetSecretValueInput{}
 		for _, r := range batch {
@@ -101,16 +106,29 @@ func (s *Store) readBatch(ctx context.Context, batch []*read) {
 		s.noBatch = time.Now().Add(forgiving)
 		s.mu.Unlock()
 	case c == gone: // one of them is asked for wrongly, or cannot be decrypted
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	case err != nil && ctx.Err() != nil: // not by those whose reads came along
+	case errors.Is(err, context.DeadlineExceeded):
+	case c == server: // single reads may go well
+		s.spare()
+	case c == throttled: // a quota of its own; all wait for a moment, and are then read singly
+		s.spare()
+		fallthrough
 	case err != nil:
 		for _, r := range batch {
 			s.end(r, secret.Version{}, explain(r.entry.ref, operation, err))
 		}
-		return
+		return nil
 	default:
-		batch = slices.DeleteFunc(slices.Clone(batch), func(r *read) bool { return s.settle(r, p, out) })
+		return slices.DeleteFunc(slices.Clone(batch), func(r *read) bool { return s.settle(r, p, out) })
 	}
-	s.carryOut(ctx, fresh{single: batch})
+	return batch
+}
+
+// spare leaves batches alone for a while.
+func (s *Store) spare() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noBatch = time.Now().Add(sparing)
 }
 
 // settle ends r with what the batch says of it, if it says anything. What a

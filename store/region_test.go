@@ -107,7 +107,7 @@ func TestReplicaThatLagsTakesNothingBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		own.SetReplicationLag(time.Hour)
+		other.SetReplicationLag(time.Hour)
 		newer := put(t, own, "db", "2")
 		if v, err := version(t, s, "db"); err != nil || v.ID != newer {
 			t.Fatal("the new version is not read", err)
@@ -178,6 +178,83 @@ func TestOneBadMomentCountsOnce(t *testing.T) {
 		}
 		if left := time.Until(own.breaker.Until()); left > 30*time.Second {
 			t.Errorf("the own region is not asked for %v, want half a minute at most", left)
+		}
+	})
+}
+
+func TestReplicaThatLagsDoesNotShowWhatIsHeldToBeCurrent(t *testing.T) {
+	twoRegions(t, func(t *testing.T, own, other *awslab.Lab, s *Store) {
+		put(t, own, "db", "1")
+		put(t, own, "same", "1")
+		for _, id := range []string{"db", "same"} {
+			if err := own.Replicate(id, other); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refs := []secret.Ref{ref("db"), ref("same")}
+		s.Plan(refs, time.Minute)
+		time.Sleep(time.Hour)
+		other.SetReplicationLag(time.Hour)
+		newer := put(t, own, "db", "2")
+		if v, err := version(t, s, "db"); err != nil || v.ID != newer {
+			t.Fatal("the new version is not read", err)
+		}
+		lastSeen := time.Now()
+		down(t, own)
+		time.Sleep(10 * time.Minute)
+		both := map[string]secret.Ref{"db": refs[0], "same": refs[1]}
+		began := time.Now()
+		shot, err := s.Get(t.Context(), both, began, secret.Snapshot{})
+		if v, _ := shot.Get("db"); err != nil || v.ID != newer {
+			t.Fatalf("version %s, %v; want the newest that was ever seen", v.ID, err)
+		}
+		if shot.Taken().After(lastSeen) {
+			t.Errorf("it counts as current %v after the newest was last seen", shot.Taken().Sub(lastSeen))
+		}
+		if calls := other.Calls()["secretsmanager.GetSecretValue"]; calls > 3 {
+			t.Errorf("%d reads for one look, want one each", calls)
+		}
+		for range 40 {
+			time.Sleep(20 * time.Second)
+			if carryOut := s.Look(time.Now(), 0); carryOut != nil {
+				carryOut(t.Context())
+			}
+		}
+		if seen := s.Seen(map[string]secret.Ref{"db": refs[0]}, shot); seen.After(lastSeen) {
+			t.Errorf("after polls it counts as current %v after the newest was last seen", seen.Sub(lastSeen))
+		}
+		if seen := s.Seen(map[string]secret.Ref{"same": refs[1]}, shot); time.Since(seen) > 2*time.Minute {
+			t.Errorf("what the copy agrees on was last seen %v ago", time.Since(seen))
+		}
+	})
+}
+
+func TestPassGoesOnWhileOneReplicaLags(t *testing.T) {
+	twoRegions(t, func(t *testing.T, own, other *awslab.Lab, s *Store) {
+		var refs []secret.Ref
+		for _, id := range []string{"a", "b", "c"} {
+			refs = append(refs, secret.Ref{ID: id, Stage: "blue"}) // each by a call of its own
+			put(t, own, id, "1", "blue")
+			if err := own.Replicate(id, other); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Plan(refs, time.Minute)
+		time.Sleep(time.Hour)
+		other.SetReplicationLag(time.Hour)
+		put(t, own, "a", "2", "blue")
+		s.Begin(refs)(t.Context())
+		down(t, own)
+		for range 110 {
+			if carryOut := s.Look(time.Now(), 15*time.Minute); carryOut != nil {
+				carryOut(t.Context())
+			}
+			time.Sleep(30 * time.Second)
+		}
+		for _, r := range refs[1:] {
+			if seen := time.Since(s.Seen(map[string]secret.Ref{"it": r}, snapshotOf(t, s, r))); seen > 20*time.Minute {
+				t.Errorf("%s was last seen %v ago, in a pass of a quarter of an hour", r.ID, seen)
+			}
 		}
 	})
 }

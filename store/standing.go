@@ -1,8 +1,10 @@
 package store
 
 import (
+	"fmt"
 	"time"
 
+	"outrider/refresher"
 	"outrider/secret"
 )
 
@@ -32,14 +34,26 @@ func (s *Store) Standing(ref secret.Ref) Standing {
 	standing := Standing{Rung: Describe, Next: s.at(e), Region: e.held.Region}
 	switch {
 	case s.swept(e):
-		standing.Rung, standing.Next = Push, e.seen.Add(s.plan.pass)
+		standing.Rung, standing.Next = Push, e.tried.Add(s.plan.pass)
 		if standing.Next.Before(s.plan.sweep) {
 			standing.Next = s.plan.sweep
 		}
-	case ref.Kind != secret.SecretsManager || time.Now().Before(e.blind):
+	case ref.Kind != secret.SecretsManager || s.dark.err != nil || !refresher.Due(e.blind, time.Now()):
 		standing.Rung = Value
 	}
+	standing.Next = refresher.Shown(standing.Next, time.Now())
 	return standing
+}
+
+// Dark returns why DescribeSecret, which is allowed, does not work for now: what
+// it would tell is read by value. Nil: it works, or is not needed.
+func (s *Store) Dark() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dark.err == nil {
+		return nil
+	}
+	return fmt.Errorf("DescribeSecret fails, and values are read in its place: %w", s.dark.err)
 }
 
 // Seen returns since when all of the references are known to be at the

@@ -28,6 +28,9 @@ const (
 	looks = 5
 	// forgiving is after how long what was not allowed is tried again.
 	forgiving = time.Hour
+	// sparing is after how long batches that fail are tried again, though single
+	// reads go well.
+	sparing = time.Minute
 )
 
 // Options say where and as whom a Store reads.
@@ -60,6 +63,7 @@ type Store struct {
 	sessions      wire.Sessions
 	timeout       time.Duration
 	slots         chan struct{}
+	head          chan struct{} // held by the first of those that wait for the turn of a batch
 	few           chan struct{} // slots for secrets whose last read did not end in time
 	roll          func() float64
 	ended         func(secret.Ref, bool)
@@ -68,7 +72,9 @@ type Store struct {
 	entries map[secret.Ref]*entry
 	ticks   uint64                       // how many things have begun or ended: their order, which no clock gives
 	buckets map[string]*refresher.Bucket // by operation
-	noBatch time.Time                    // until then BatchGetSecretValue is not allowed to this role
+	bundles []*bundle                    // that wait for it, in order
+	noBatch time.Time                    // until then BatchGetSecretValue is not allowed to this role, or left alone
+	dark    darkness
 	plan    plan
 }
 
@@ -87,6 +93,7 @@ func New(o Options) *Store {
 		sessions:   o.Sessions,
 		timeout:    timeout,
 		slots:      make(chan struct{}, slots),
+		head:       make(chan struct{}, 1),
 		few:        make(chan struct{}, 2),
 		roll:       o.Roll,
 		ended:      o.Ended,
@@ -106,7 +113,7 @@ func New(o Options) *Store {
 }
 
 // Get returns one snapshot of the references, by the names that templates
-// use, no value of it last seen to be current before asOf. What has failed
+// use, no value of it last looked at before asOf. What has failed
 // since asOf is not read again before its time: its error stands. With more
 // than one reference the versions are looked at again after the last read,
 // unless nothing moved since last, and the snapshot is taken anew if one did. It
@@ -218,7 +225,7 @@ func (s *Store) announce(refs []secret.Ref, asOf time.Time, t terms) fresh {
 		if e.busy() || !e.wanted(asOf, t.since, t.retry && !s.gateOf(ref).breaker.Open(now), now) {
 			continue
 		}
-		batch := e.batchable() && (t.since > 0 || !e.known || e.held.ID == "" && wire.Is[wire.SessionError](e.err)) && !now.Before(s.noBatch)
+		batch := e.batchable() && (t.since > 0 || !e.known || e.held.ID == "" && wire.Is[wire.SessionError](e.err)) && refresher.Due(s.noBatch, now)
 		f.add(s.begin(e, now), batch)
 	}
 	f.settle()

@@ -37,7 +37,7 @@ func (o *options) printOutcomes(outcomes []serve.Outcome) error {
 	for _, out := range outcomes {
 		switch {
 		case out.Error != "":
-			failed = append(failed, fmt.Errorf("app %s: %s", out.App, out.Error))
+			failed = append(failed, ofApp(out.App, out.Error))
 		case out.Changed:
 			_, _ = fmt.Fprintf(o.out, "%s: generation %d\n", out.App, out.Generation)
 		default:

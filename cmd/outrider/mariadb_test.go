@@ -82,8 +82,12 @@ state: state
 		return func() error { return ping(t.Context(), c) }
 	}
 	rotate()
-	sidecar := make(chan error, 1)
-	go func() { sidecar <- outrider("run") }()
+	sidecar, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		sidecar <- outrider("run")
+	}()
+	t.Cleanup(func() { <-ended }) // before its folder goes
 	if err := outrider("wait", "billing", "--timeout", "60s"); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (o *options) printPlan(previews []agent.Preview) error {
 	var failed []error
 	for _, p := range previews {
 		if p.Err != nil {
-			failed = append(failed, fmt.Errorf("app %s: %w", p.App, p.Err))
+			failed = append(failed, ofApp(p.App, p.Err.Error()))
 		}
 		for _, f := range p.Files {
 			if f.Err != nil {
@@ -45,6 +45,11 @@ func (o *options) printPlan(previews []agent.Preview) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// ofApp names the app in each line of an error's text.
+func ofApp(app, text string) error {
+	return errors.New("app " + app + ": " + strings.ReplaceAll(text, "\n", "\napp "+app+": "))
 }
 
 // hunks says where lines change: "12" or "3-5" of the old file, and how many

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,10 @@ func withSystemd(c *cobra.Command, o *options) *cobra.Command {
 	c.Flags().StringVar(&into, "into", "", "with --systemd: write them below this folder, / for this machine, instead of printing them")
 	aws := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if !systemd {
+		switch {
+		case !systemd && into != "":
+			return usageError{errors.New("--into says where --systemd writes; give both, or take stdout")}
+		case !systemd:
 			return aws(c, args)
 		}
 		return o.policySystemd(into)

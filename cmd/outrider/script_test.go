@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"mode":     mode,
 			"exitcode": exitcode,
 			"waitfile": waitfile,
+			"waitline": waitline,
 			"signal":   sendSignal,
 			"revoke":   func(ts *testscript.TestScript, _ bool, _ []string) { labOf(ts).RevokeSessions() },
 		},

@@ -151,12 +151,30 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(unix.Kill(pid, unix.SignalNum("SIG"+args[0])))
 }
 
+// waitline waits until a file has a line with those words, for a minute at most.
+//
+//	waitline FILE WORDS
+func waitline(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.After(time.Minute)
+	for {
+		content, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(content), args[1]) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			ts.Fatalf("%s has no %q after a minute", args[0], args[1])
+		}
+	}
+}
+
 // waitfile waits until a file is there, and is as another if one is named, for
-// ten seconds at most.
+// a minute at most.
 //
 //	waitfile FILE [LIKE]
 func waitfile(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		content, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err == nil && (len(args) < 2 || string(content) == ts.ReadFile(args[1])) {
@@ -165,7 +183,7 @@ func waitfile(ts *testscript.TestScript, _ bool, args []string) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline:
-			ts.Fatalf("%s is not as wanted after ten seconds", args[0])
+			ts.Fatalf("%s is not as wanted after a minute", args[0])
 		}
 	}
 }

@@ -24,6 +24,12 @@ type settings struct {
 	runs      int           // of each cold start, after one to warm up
 	rotations int           // label moves; a secret has room for a hundred versions a day
 	idle      time.Duration // how long a sidecar is watched doing nothing
+
+	apps      int           // under load
+	crowdSize int           // local clients
+	span      time.Duration // in which everything rotates
+	full      int           // connections that one endpoint takes; 0: one too many is not tried
+	poll      bool          // measured, too
 }
 
 func main() {
@@ -41,19 +47,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, pr
 	if len(args) == 2 && args[0] == "floor" {
 		return runFloor(ctx, args[1], getenv("NOTIFY_SOCKET"))
 	}
-	s := settings{runs: 15, rotations: 95, idle: 10 * time.Minute}
+	if len(args) == 1 && args[0] == "program" {
+		return runProgram(ctx, out)
+	}
+	s := settings{runs: 15, rotations: 95, idle: 10 * time.Minute, apps: most / each, crowdSize: 2000, span: time.Minute, full: 1024, poll: true}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&s.binary, "binary", "bin/outrider", "the binary to measure")
 	// Not /tmp, which may be in memory, and whose many entries make watching slow.
 	flags.StringVar(&s.parent, "dir", "/var/tmp", "a folder on the file system to measure on")
 	write := flags.Bool("write", false, "put the outcome into "+document+", too")
+	under := flags.Bool("load", false, "measure many apps and clients instead, which takes a quarter of an hour")
+	flags.DurationVar(&s.span, "span", s.span, "with -load: in what time everything rotates")
+	flags.BoolVar(&s.poll, "poll", s.poll, "with -load: polling, too, which takes longest")
 	flags.IntVar(&s.runs, "runs", s.runs, "cold starts of each kind")
 	flags.IntVar(&s.rotations, "rotations", s.rotations, "label moves")
 	flags.DurationVar(&s.idle, "idle", s.idle, "how long to watch a sidecar do nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	r, err := measure(ctx, s, progress)
+	r, err := s.outcome(ctx, *under, progress)
 	if err != nil {
 		return err
 	}
@@ -61,6 +73,21 @@ func run(ctx context.Context, args []string, getenv func(string) string, out, pr
 		return err
 	}
 	return r.write(document)
+}
+
+// outcome is what was measured, and where it goes.
+type outcome interface {
+	latest() string
+	write(path string) error
+}
+
+func (s settings) outcome(ctx context.Context, load bool, progress io.Writer) (outcome, error) {
+	if load {
+		l, err := measureLoad(ctx, s, progress)
+		return &l, err
+	}
+	r, err := measure(ctx, s, progress)
+	return &r, err
 }
 
 // measure takes every measurement, one after another.

@@ -82,7 +82,7 @@ func (s *stage) application(ctx context.Context, id, watch string) (*process, *b
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	configuration := s.head() + fmt.Sprintf(`watch: %s
+	configuration := s.head("", "") + fmt.Sprintf(`watch: %s
 apps:
   moving:
     secrets:

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,17 +76,44 @@ func (p *process) startReady(ctx context.Context) (took time.Duration, err error
 	}
 }
 
-// anonymous returns the process's anonymous memory in bytes, RssAnon of
-// proc_pid_status(5).
-func (p *process) anonymous() (int64, error) {
+// anonymous returns the process's anonymous memory in bytes.
+func (p *process) anonymous() (int64, error) { return p.memory("RssAnon") }
+
+// memory returns a line of proc_pid_status(5) that is in kB, in bytes.
+func (p *process) memory(line string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(text), "RssAnon:")
-	line, _, _ := strings.Cut(rest, "kB")
-	kilobytes, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	_, rest, _ := strings.Cut(string(text), line+":")
+	value, _, _ := strings.Cut(rest, "kB")
+	kilobytes, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 	return kilobytes << 10, err
+}
+
+// watchMemory keeps the most anonymous memory that the process is seen to have
+// until stop is called.
+func (p *process) watchMemory(peak *int64) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			if now, err := p.anonymous(); err == nil { // else it has ended, which the caller sees
+				*peak = max(*peak, now)
+			}
+			_ = pause(ctx, 50*time.Millisecond)
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
+// descriptors returns how many the process has open.
+func (p *process) descriptors() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Process.Pid))
+	return len(entries), err
 }
 
 // processor returns the processor time that the process has used, utime and

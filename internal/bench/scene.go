@@ -88,7 +88,7 @@ func (s *scene) configure() error {
 	text, err := json.Marshal(s.job())
 	return errors.Join(err,
 		os.WriteFile(filepath.Join(s.dir, "job.json"), text, 0o600),
-		os.WriteFile(filepath.Join(s.dir, "outrider.yaml"), []byte(s.head()+"apps:\n"+apps.String()), 0o600))
+		os.WriteFile(filepath.Join(s.dir, "outrider.yaml"), []byte(s.head("", "")+"apps:\n"+apps.String()), 0o600))
 }
 
 // job is the floor's. The sidecar reads the secrets of one app twice, to see

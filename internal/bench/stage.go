@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -52,13 +53,14 @@ type setup struct {
 // stage is where everything happens: a folder, and the lab with its secrets.
 type stage struct {
 	settings
-	dir     string
-	lab     *process
-	setup   setup
-	admin   *caller
-	values  []value // of the secret with that number
-	folders int     // folders made so far
-	self    string  // this program
+	dir      string
+	lab      *process
+	setup    setup
+	admin    *caller
+	values   []value  // of the secret with that number
+	versions []string // likewise: the id of the current version
+	made     int      // folders, so far
+	self     string   // this program
 }
 
 func newStage(ctx context.Context, s settings) (*stage, error) {
@@ -102,10 +104,11 @@ func (s *stage) furnish(ctx context.Context) error {
 	}
 	for i := range most {
 		v := newValue()
-		s.values = append(s.values, v)
-		if _, err := s.write(ctx, "CreateSecret", map[string]any{"Name": secretID(i), "SecretString": v.String()}); err != nil {
+		id, err := s.write(ctx, "CreateSecret", map[string]any{"Name": secretID(i), "SecretString": v.String()})
+		if err != nil {
 			return err
 		}
+		s.values, s.versions = append(s.values, v), append(s.versions, id)
 	}
 	return nil
 }
@@ -129,8 +132,8 @@ func (s *stage) close() error {
 
 // folder makes a new folder.
 func (s *stage) folder() (string, error) {
-	s.folders++
-	dir := filepath.Join(s.dir, fmt.Sprint(s.folders))
+	s.made++
+	dir := filepath.Join(s.dir, fmt.Sprint(s.made))
 	return dir, os.Mkdir(dir, 0o700)
 }
 
@@ -141,26 +144,47 @@ func (s *stage) sidecar(ctx context.Context, dir string) *process {
 
 // calls returns how many calls the lab has answered since it was asked last.
 func (s *stage) calls(ctx context.Context) (int, error) {
-	total, counts := 0, map[string]int{}
-	for _, method := range []string{http.MethodGet, http.MethodDelete} {
-		r, err := http.NewRequestWithContext(ctx, method, s.setup.Endpoint+"/_lab/calls", http.NoBody)
-		if err != nil {
-			return 0, err
-		}
-		if err := send(s.admin.client, r, http.StatusOK, &counts); err != nil {
-			return 0, err
-		}
+	counts, err := s.answered(ctx)
+	return sum(counts), err
+}
+
+// answered is calls, by operation.
+func (s *stage) answered(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := s.control(ctx, http.MethodGet, "calls", "", &counts)
+	return counts, errors.Join(err, s.control(ctx, http.MethodDelete, "calls", "", &struct{}{}))
+}
+
+// throttled returns how many calls the lab's quotas have refused so far.
+func (s *stage) throttled(ctx context.Context) (int, error) {
+	counts := map[string]int{}
+	err := s.control(ctx, http.MethodGet, "throttled", "", &counts)
+	return sum(counts), err
+}
+
+// control asks something of the lab itself.
+func (s *stage) control(ctx context.Context, method, what, body string, out any) error {
+	r, err := http.NewRequestWithContext(ctx, method, s.setup.Endpoint+"/_lab/"+what, strings.NewReader(body))
+	if err != nil {
+		return err
 	}
+	r.Header.Set("Content-Type", "application/json")
+	return send(s.admin.client, r, http.StatusOK, out)
+}
+
+func sum(counts map[string]int) int {
+	total := 0
 	for _, n := range counts {
 		total += n
 	}
-	return total, nil
+	return total
 }
 
 func secretID(i int) string { return fmt.Sprintf("bench/%04d", i) }
 
-// head is what every configuration says first.
-func (s *stage) head() string {
+// head is what every configuration says first. Role is more lines of the role's,
+// listen more keys of that, after a comma.
+func (s *stage) head(role, listen string) string {
 	return fmt.Sprintf(`version: 1
 identities:
   host: {certificate: %s, private_key: %s}
@@ -171,7 +195,7 @@ roles:
     profile: %s
     role: %s
     endpoints: {rolesanywhere: %[7]s, secretsmanager: %[7]s}
-listen: {admin: "unix:outrider.sock"}
+%[8]slisten: {admin: "unix:outrider.sock"%[9]s}
 state: state
-`, s.setup.Certificate, s.setup.PrivateKey, s.setup.Region, s.setup.TrustAnchor, s.setup.Profile, s.setup.Role, s.setup.Endpoint)
+`, s.setup.Certificate, s.setup.PrivateKey, s.setup.Region, s.setup.TrustAnchor, s.setup.Profile, s.setup.Role, s.setup.Endpoint, role, listen)
 }

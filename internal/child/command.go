@@ -63,7 +63,7 @@ func (c Command) Run(ctx context.Context) error {
 		if cmd.SysProcAttr.Credential != nil && errors.Is(err, unix.EPERM) {
 			return fmt.Errorf("run as %s: %w: give outrider CAP_SETUID and CAP_SETGID", c.User, err)
 		}
-		return err
+		return remedied(err)
 	}
 	err = cmd.Wait()
 	switch {
@@ -73,6 +73,20 @@ func (c Command) Run(ctx context.Context) error {
 		return fmt.Errorf("killed: %w", context.Cause(ctx))
 	case limited.Err() != nil:
 		return fmt.Errorf("killed after %s: raise timeout, or let it end sooner", limit)
+	}
+	return err
+}
+
+// remedied says which limit keeps a command from being started, where the cause
+// tells (fork(2)).
+func remedied(err error) error {
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%w: raise TasksMax= of outrider's unit, or its user's limit of processes", err)
+	case errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("%w: give the host, or outrider's unit, more memory", err)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: raise LimitNOFILE= of outrider's unit", err)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -33,7 +34,7 @@ func server() kind[string] {
 		switch {
 		case strings.Contains(text, "@"): // what stands before it may be a password
 			return "", errors.New("is not host:port, such as db.internal:3306")
-		case notIP != nil && !spelled(host, "_.-"), err == nil && port == "", !isPort(port):
+		case notIP != nil && !spelled(host, "_.-"), strings.ContainsFunc(host, unicode.IsControl), err == nil && port == "", !isPort(port):
 			return "", fmt.Errorf("%q is not host:port, such as db.internal:3306", text)
 		}
 		return text, nil

@@ -54,6 +54,9 @@ func (r *reader) load(path string) {
 	r.checkDestinations()
 	r.checkCredentials()
 	r.checkConfine()
+	if len(r.mistakes) == 0 {
+		r.distrustNamed()
+	}
 }
 
 // file reads one file of the configuration. Remedy is said when it is not

@@ -59,3 +59,69 @@ func TestFilesThatOthersMayChangeAreNotActedBy(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsNamedIsDistrustedAsWell has programs, authorities and folders of
+// root's changed one at a time.
+func TestWhatIsNamedIsDistrustedAsWell(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	for name, tc := range map[string]struct {
+		file            string
+		uid             int
+		mode            fs.FileMode
+		untrusted, weak string
+	}{
+		"root's own":                            {"tell", 0, 0o755, "", ""},
+		"a program that everybody may change":   {"tell", 0, 0o757, "tell: everybody may change it (mode 0757): chmod o-w tell", ""},
+		"a check that everybody may change":     {"check", 0, 0o757, "check: everybody may change it (mode 0757): chmod o-w check", ""},
+		"a program of another user":             {"tell", nobody, 0o755, "", "program tell: user 65534 may change it, who owns it: chown root tell"},
+		"a program of the user it is run as":    {"confirm", nobody, 0o755, "", ""},
+		"that one when everybody may change it": {"confirm", nobody, 0o757, "confirm: everybody may change it (mode 0757): chmod o-w confirm", ""},
+		"authorities that everybody may change": {"ca.pem", 0, 0o646, "ca.pem: everybody may change it (mode 0646): chmod o-w ca.pem", ""},
+		"a folder that everybody may change":    {"bin", 0, 0o757, "", "folder bin: everybody may change it (mode 0757): chmod o-w bin"},
+		"a folder of another user":              {"bin", nobody, 0o755, "", "folder bin: user 65534 may change it, who owns it: chown root bin"},
+		"a sticky folder":                       {"bin", 0, 0o777 | fs.ModeSticky, "", ""},
+		"the folder of a password":              {"pki", 0, 0o757, "", "folder pki: everybody may change it (mode 0757): chmod o-w pki"},
+		"the folder of what is written":         {"log", 0, 0o757, "", "folder log: everybody may change it (mode 0757): chmod o-w log"},
+		"the folder of what a link leads to":    {"real", 0, 0o757, "", "folder real: everybody may change it (mode 0757): chmod o-w real"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := write(t, map[string]string{
+				"outrider.yaml": strings.Replace(app(secrets+`    files: [{content: x, destination: /x}]
+    check: [DIR/check]
+    verify: [{run: [DIR/gone]}, {run: [DIR/bin/try]}]
+    notify: [{run: [DIR/tell]}]
+    confirm: {run: [DIR/confirm], user: nobody}
+aws: {ca_bundle: DIR/ca.pem}
+audit: {path: DIR/log/audit.log}
+`), "private_key:", "password_file: pki/pass\n    private_key:", 1),
+				"check": "", "tell": "", "confirm": "", "ca.pem": "", "bin/.keep": "", "pki/pass": "", "real/try": "", "log/.keep": "",
+			})
+			config := filepath.Join(folder, "outrider.yaml")
+			text, err := os.ReadFile(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range []error{
+				os.WriteFile(config, []byte(strings.ReplaceAll(string(text), "DIR", folder)), 0o600),
+				os.Symlink(filepath.Join(folder, "real", "try"), filepath.Join(folder, "bin", "try")),
+				os.Chown(filepath.Join(folder, tc.file), tc.uid, 0),
+				os.Chmod(filepath.Join(folder, tc.file), tc.mode),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := Load(config, noEnvironment)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.ReplaceAll(c.Untrusted.Error()+"|"+strings.Join(c.Weak, "\n"), folder+"/", "")
+			if diff := cmp.Diff(got, tc.untrusted+"|"+tc.weak); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}

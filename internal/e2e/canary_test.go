@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"outrider/internal/porttest"
 )
 
 // canaries are values that may stand nowhere but in the application's file.
@@ -82,17 +84,6 @@ func (s *scene) credential(unit, name string) string {
 	return string(value)
 }
 
-// unused returns a loopback address that nobody listens at.
-func unused(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // newWatched returns a scene with all that a sidecar can do for an app, whose
 // hooks say all that they know: what is theirs, and what they read.
 func newWatched(t *testing.T, endpoints map[string]string) *scene {
@@ -140,7 +131,7 @@ func TestNoValueIsWhereItDoesNotBelong(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("left out: systemd's socket answers root alone")
 	}
-	at := map[string]string{"metrics": unused(t), "credentials": unused(t), "imds": unused(t)}
+	at := map[string]string{"metrics": porttest.Free(t), "credentials": porttest.Free(t), "imds": porttest.Free(t)}
 	s := newWatched(t, at)
 	c := &canaries{t: t}
 	rotate := func(kind string) string {
@@ -256,10 +247,18 @@ func (s *scene) crash(p *sidecar) bool {
 // application's own.
 func (s *scene) everywhere(c *canaries) {
 	s.t.Helper()
+	s.looked(c, func(name string) bool { return name == "run/conf" || name == "token" },
+		"log", "audit.log", "app.sealed", "state/app.journal", "confessed")
+}
+
+// looked looks into all files of the scene's folder but for those that are
+// meant to hold values, and fails the test unless these are among them.
+func (s *scene) looked(c *canaries, holds func(name string) bool, among ...string) {
+	s.t.Helper()
 	var seen []string
 	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(s.dir, path)
-		if err != nil || !d.Type().IsRegular() || name == "run/conf" || name == "token" {
+		if err != nil || !d.Type().IsRegular() || holds(name) {
 			return err
 		}
 		seen = append(seen, name)
@@ -270,7 +269,7 @@ func (s *scene) everywhere(c *canaries) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, name := range []string{"log", "audit.log", "app.sealed", "state/app.journal", "confessed"} {
+	for _, name := range among {
 		if !slices.Contains(seen, name) {
 			s.t.Errorf("%s was not there to be looked into, only %q", name, seen)
 		}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -56,6 +57,23 @@ func (s *scene) aside(generation uint64) {
 	}
 }
 
+// logged returns when the log said so of a generation.
+func (s *scene) logged(message string, generation uint64) time.Time {
+	s.t.Helper()
+	for text := range strings.Lines(s.read("log")) {
+		var line struct {
+			Time       time.Time
+			Msg        string
+			Generation uint64
+		}
+		if json.Unmarshal([]byte(text), &line) == nil && line.Msg == message && line.Generation == generation {
+			return line.Time
+		}
+	}
+	s.t.Fatalf("the log does not say %q of generation %d", message, generation)
+	return time.Time{}
+}
+
 func (s *scene) conf(want string) {
 	s.t.Helper()
 	if got := s.read("conf"); got != want {
@@ -79,14 +97,11 @@ func TestApplicationThatDoesNotComeUpIsRolledBack(t *testing.T) {
 	s.ending(1, "current") // committed before READY, so never in doubt
 
 	s.put("db", "bad 1")
-	s.do("refresh")
-	begun := time.Now()
-	s.conf("bad 1")
 	s.aside(3)
 	s.conf("good 1")
 	s.told("good 1", "bad 1", "good 1")
 	s.ending(2, "rolled back")
-	if took := time.Since(begun); took < time.Second {
+	if took := s.logged("generation rolled back", 2).Sub(s.logged("generation committed", 2)); took < 2*time.Second {
 		t.Errorf("rolled back after %s, within 2s of patience", took)
 	}
 	if out := s.do("history", "billing"); !strings.Contains(out, "not confirmed within 2s: run "+s.path("healthy")+": exit status 1") {
@@ -96,13 +111,11 @@ func TestApplicationThatDoesNotComeUpIsRolledBack(t *testing.T) {
 	if got := s.do("retry", "billing"); got != "billing: generation 4\n" {
 		t.Errorf("retry says %q", got)
 	}
-	s.conf("bad 1")
 	s.aside(5)
 	s.conf("good 1")
 	s.ending(4, "rolled back")
 
 	s.put("db", "good 2")
-	s.do("refresh")
 	s.ending(6, "confirmed")
 	s.current("billing")
 	s.conf("good 2")
@@ -127,10 +140,9 @@ func TestKilledBeforeConfirmation(t *testing.T) {
 	for _, comesUp := range []bool{false, true} {
 		t.Run(fmt.Sprintf("comes up %v", comesUp), func(t *testing.T) {
 			t.Parallel()
-			s := newConfirmed(t, "5s")
+			s := newConfirmed(t, "15s")
 			p := s.ready("billing")
 			s.put("db", "bad 1")
-			s.do("refresh")
 			s.told("good 1", "bad 1")
 			p.kill()
 			s.ending(2, "awaiting confirmation")
@@ -159,7 +171,7 @@ func TestKilledWhileRollingBack(t *testing.T) {
 	for n := range 6 {
 		good, bad := s.read("conf"), fmt.Sprintf("bad %d", n)
 		s.put("db", bad)
-		s.do("refresh")
+		_, _ = s.client().Refresh(t.Context(), nil) // when it answers late, it tells of the roll-back
 		moment := time.NewTimer(rand.N(1500 * time.Millisecond))
 		<-moment.C
 		p.kill()
@@ -185,19 +197,15 @@ func TestKilledWhileRollingBack(t *testing.T) {
 // wait for the end of it.
 func TestNewerVersionIsToldWhileAnOlderOneIsInDoubt(t *testing.T) {
 	t.Parallel()
-	s := newConfirmed(t, "20s")
+	s := newConfirmed(t, "3m") // longer than anything here is waited for
 	s.ready("billing")
 	s.put("db", "bad 1")
 	s.do("refresh")
 	s.told("good 1", "bad 1")
 	s.put("db", "good 2")
-	begun := time.Now()
 	s.do("refresh")
 	s.told("good 1", "bad 1", "good 2")
 	s.ending(3, "confirmed")
-	if took := time.Since(begun); took > 15*time.Second {
-		t.Errorf("told and confirmed after %s, when the older one was given up", took)
-	}
 	s.ending(2, "superseded")
 	s.conf("good 2")
 	if strings.Contains(s.read("log"), "generation rolled back") {

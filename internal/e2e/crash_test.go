@@ -305,6 +305,14 @@ func (c *crash) killed(kills int, limit time.Duration) {
 			c.settled()
 		}
 	}
+	for ; interrupted == 0 && done < 2*kills && !c.t.Failed(); done++ { // a busy machine: no commit was met by chance
+		poll(ctx, time.Millisecond, c.interrupted)
+		c.life.kill()
+		if c.interrupted() {
+			interrupted++
+		}
+		c.life = c.start()
+	}
 	took := time.Since(begun)
 	stop()
 	others.Wait()

@@ -34,7 +34,8 @@ func troubles() map[string]trouble {
 			words: []string{"is a folder: name a file in it"},
 			stays: "nothing",
 			begin: func(_ *scene, dir string) error {
-				return errors.Join(os.Remove(dir+"/conf"), os.MkdirAll(dir+"/conf/full", 0o700))
+				err := os.MkdirAll(dir+"/folder/full", 0o700)
+				return errors.Join(err, unix.Renameat2(unix.AT_FDCWD, dir+"/folder", unix.AT_FDCWD, dir+"/conf", unix.RENAME_EXCHANGE), os.Remove(dir+"/folder"))
 			},
 			end: func(_ *scene, dir string) error { return os.RemoveAll(dir + "/conf") },
 		},
@@ -52,8 +53,9 @@ func troubles() map[string]trouble {
 		stays: "link",
 		begin: func(s *scene, dir string) error {
 			s.write("victim", "victim")
-			return errors.Join(os.Remove(dir+"/conf"), os.Symlink(s.path("victim"), dir+"/conf"),
-				os.Lchown(dir+"/conf", 65534, 65534), os.Chown(dir, 65534, 65534))
+			// At no moment is it a link that may be followed, or is nothing there.
+			return errors.Join(os.Chown(dir, 65534, 65534), os.Symlink(s.path("victim"), dir+"/link"),
+				os.Lchown(dir+"/link", 65534, 65534), os.Rename(dir+"/link", dir+"/conf"))
 		},
 		end: func(_ *scene, dir string) error { return os.Remove(dir + "/conf") },
 	}

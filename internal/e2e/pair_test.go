@@ -52,6 +52,9 @@ func (p *pair) refresh() {
 	}
 }
 
+// reads counts the reads that an event brings.
+func (p *pair) reads() int { return p.lab.Calls()["secretsmanager.GetSecretValue"] }
+
 // holds fails the test unless the file holds the current pair.
 func (p *pair) holds() {
 	p.t.Helper()
@@ -94,10 +97,12 @@ func TestPairIsNeverMixed(t *testing.T) {
 			first, second = second, first
 		}
 		between := rand.N(2 * time.Millisecond)
+		before := p.reads()
+		first.rotate()
 		if n%20 == 0 { // the look comes between for certain, and must wait
+			poll(t.Context(), time.Millisecond, func() bool { return p.reads() > before })
 			between = 100 * time.Millisecond
 		}
-		first.rotate()
 		<-time.NewTimer(between).C
 		second.rotate()
 		poll(t.Context(), time.Millisecond, p.delivered)
@@ -138,6 +143,7 @@ func TestPairIsNotMixedByARestart(t *testing.T) {
 					return false
 				}
 			})
+			poll(t.Context(), 5*time.Millisecond, func() bool { _, err := p.client().Status(t.Context()); return err == nil })
 			p.password.rotate()
 			p.refresh()
 			p.holds()

@@ -40,7 +40,8 @@ func (a account) String() string {
 // says, and a sidecar that verifies, over TLS, what it is going to write there.
 type shop struct {
 	*scene
-	db *mariadbtest.Server
+	db   *mariadbtest.Server
+	turn sync.Mutex // held from the look at the file to the end of the login
 }
 
 // newShop returns one with a password that works in database and file. More
@@ -56,7 +57,7 @@ func newShop(t *testing.T, more string) (*shop, account) {
 	} {
 		s.write(name, string(pem))
 	}
-	h := &shop{s, mariadbtest.Start(t, mariadbtest.Options{Certificate: s.path("db.pem"), PrivateKey: s.path("db.key")})}
+	h := &shop{scene: s, db: mariadbtest.Start(t, mariadbtest.Options{Certificate: s.path("db.pem"), PrivateKey: s.path("db.key")})}
 	s.configure(`
 apps:
   shop:
@@ -128,11 +129,13 @@ func (h *shop) logInAllTheTime() (stop func() clients) {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
+			h.turn.Lock()
 			from := time.Now()
 			a, err := h.file()
 			if err == nil {
 				err = h.login(context.WithoutCancel(ctx), a)
 			}
+			h.turn.Unlock()
 			var refusal *mysql.MySQLError
 			switch {
 			case errors.As(err, &refusal) && refusal.Number == 1045:
@@ -170,7 +173,8 @@ func (h *shop) rotate(a account) (gap, ours span) {
 		h.t.Fatal("the rotated password is not in the file")
 	}
 	gap.to, ours.to = time.Now(), time.Now()
-	wait()
+	h.turn.Lock() // whoever has still seen the old file is in before the next rotation
+	defer h.turn.Unlock()
 	return gap, ours
 }
 

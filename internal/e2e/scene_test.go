@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,8 +99,12 @@ func (s *scene) write(name, text string) {
 }
 
 // script writes a shell script, in which DIR stands for the scene's folder.
+// Nothing is forked meanwhile: until it is another program, a child has open
+// what is being written, and the script is not run but "text file busy".
 func (s *scene) script(name, text string) {
 	s.t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	s.write(name, "#!/bin/sh\n"+strings.ReplaceAll(text, "DIR", s.dir)+"\n")
 	if err := os.Chmod(s.path(name), 0o700); err != nil {
 		s.t.Fatal(err)

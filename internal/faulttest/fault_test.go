@@ -20,10 +20,9 @@ type fault struct {
 	what string // for the page
 	// strike answers a call in AWS's place; nil: the lab answers.
 	strike  func(c call) (*http.Response, error)
-	skew    time.Duration // of the lab's clock
-	severs  bool          // connections are cut when it begins
-	lasting bool          // calls that it has struck go on as they do when it has ended
-	slow    bool
+	skew    time.Duration     // of the lab's clock
+	severs  bool              // connections are cut when it begins
+	lasting bool              // calls that it has struck go on as they do when it has ended
 	spends  bool              // sessions, so that a new one may have to be waited for
 	unnamed bool              // the host's name is not found
 	also    []string          // operations that it strikes besides the one of the cell, on the same secret; of two on b
@@ -52,7 +51,7 @@ func faults() []fault {
 		{name: "refused", what: "nobody listens", severs: true, strike: fails(dialed(syscall.ECONNREFUSED)), cannot: map[string]string{"BatchGetSecretValue": before}},
 		{name: "no DNS", what: "the endpoint's name is not found", severs: true, unnamed: true, strike: fails(dialed(&net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true})), cannot: map[string]string{"BatchGetSecretValue": before}},
 		{name: "hang", what: "no answer, and the connection stays open", strike: hangs, lasting: true},
-		{name: "one byte a second", slow: true, lasting: true, what: "AWS's answer, at that pace", strike: cut(func(b *body) { b.pace = time.Second })},
+		{name: "one byte a second", lasting: true, what: "AWS's answer, at that pace", strike: cut(func(b *body) { b.pace = time.Second })},
 		{name: "reset", what: "the connection breaks in the middle of the answer", strike: cut(func(b *body) { b.left = len(b.rest) / 2 })},
 		{name: "500", what: "AWS's InternalServiceError", strike: refuses(500, "InternalServiceError", "An error occurred on the server side.")},
 		{name: "503", what: "a load balancer's page", strike: says(503, "text/html", "<html><body><b>Http/1.1 Service Unavailable</b></body></html>")},

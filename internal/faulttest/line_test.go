@@ -22,16 +22,20 @@ type line struct {
 	fault *fault // nil: all is well
 	calls int    // since the fault began, of all operations
 	hits  int    // of these, those that it struck or, of a clock, might have
+
+	before sync.WaitGroup // calls that came before the fault, but for those that wait for a message
 }
 
-// begin makes the fault strike, and counts from now on.
+// begin makes the fault strike, and counts from now on. Calls that came before
+// have been answered when it returns: what changes after it is not in them.
 func (l *line) begin(f fault) {
 	if !l.op.queue {
 		l.lab.SetSkew(f.skew)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.fault, l.calls, l.hits = &f, 0, 0
+	l.mu.Unlock()
+	l.before.Wait()
 }
 
 // end has calls go well again; those under way go on as they do.
@@ -51,13 +55,18 @@ func (l *line) struck() int {
 	return l.hits
 }
 
-// hit returns the fault when it strikes this call.
-func (l *line) hit(name string, ids []string) *fault {
+// hit returns the fault when it strikes this call, and what is to be called
+// when the call is over.
+func (l *line) hit(name string, ids []string) (f *fault, over func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := l.fault
+	f, over = l.fault, func() {}
 	if f == nil {
-		return nil
+		if name != "ReceiveMessage" {
+			l.before.Add(1)
+			over = l.before.Done
+		}
+		return nil, over
 	}
 	l.calls++
 	strikes := name == l.op.name
@@ -69,16 +78,17 @@ func (l *line) hit(name string, ids []string) *fault {
 		strikes = slices.Contains(f.also, name) && slices.Contains(ids, all[len(all)-1])
 	}
 	if !strikes {
-		return nil
+		return nil, over
 	}
 	l.hits++
-	return f
+	return f, over
 }
 
 // RoundTrip implements http.RoundTripper.
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	name, ids := nameOf(r), about(r)
-	f := l.hit(name, ids)
+	f, over := l.hit(name, ids)
+	defer over()
 	if f == nil || f.strike == nil {
 		return l.lab.RoundTripper().RoundTrip(r)
 	}

@@ -45,7 +45,7 @@ func operations() []operation {
 		},
 		{
 			service: "sqs", name: "ReceiveMessage", secrets: "{a: {secret: a}}", file: "{{ .a }}", rotates: []string{"a"}, queue: true, late: true,
-			how: "The queue cannot be read. From the second failure in a row on secrets are polled; then the secret changes.",
+			how: "The queue cannot be read. From the second failure in a row on, or the first message that does not come through whole, secrets are polled; then the secret changes.",
 		},
 	}
 }

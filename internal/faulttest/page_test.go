@@ -109,9 +109,7 @@ compare all but the figures with this page, and assert of every cell that
 
 *App* is the state in ` + "`outrider status`" + ` when the fault first shows, *error* stands there and in the log, *first log line* is the first at WARN or ERROR. *Application* is what it has when a secret is
 changed during the fault. *Calls* are those of ten minutes. *Fresh* is how long after the end the file holds that change, and *with push* another one made then. Host
-names and ids are left out. A clock is stepped while the sidecar runs, but off from the start where there is a queue. *One byte
-a second* of ReceiveMessage was lived through in virtual time alone: answers without a message come in time and those with one never do, so that the queue counts as
-read, and the change is found by the sweep, which with push takes five minutes for each call that it needs.
+names and ids are left out. A clock is stepped while the sidecar runs, but off from the start where there is a queue.
 
 `
 

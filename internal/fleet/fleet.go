@@ -223,13 +223,13 @@ func (f *fleet) read(h *host, made []call, planned bool) {
 		}
 		g, a := h.gateOf(first), away
 		if n < slots || g.opened == opened[first/secrets] || !g.open(f.now) {
-			a = f.account.call(c.operation, f.now)
-			g.record(a, f.now, f.roll())
+			a = f.ask(g, c.operation)
+			if c.operation == describeSecret && a != answered && !g.open(f.now) { // the value tells
+				f.read(h, calls(c.entries), true)
+				continue
+			}
 		}
-		roll := f.roll() // shared, so that what shares a call goes on to
-		for _, i := range c.entries {
-			f.end(h, i, a == answered, planned, roll)
-		}
+		f.endAll(h, c, a == answered, planned)
 		switch {
 		case a != answered || first > 0 || h.version == f.version():
 		case c.operation == describeSecret:
@@ -244,6 +244,27 @@ func (f *fleet) read(h *host, made []call, planned bool) {
 	f.settle(h)
 }
 
+// ask makes one call. DescribeSecret opens no gate.
+func (f *fleet) ask(g *gate, o operation) answer {
+	a := f.account.call(o, f.now)
+	if o != describeSecret {
+		g.record(a, f.now, f.roll())
+	}
+	return a
+}
+
+// endAll records how a call has ended. Parameters share the roll, so that what
+// shares a call goes on to.
+func (f *fleet) endAll(h *host, c call, ok, planned bool) {
+	roll := f.roll()
+	for _, i := range c.entries {
+		if i < secrets {
+			roll = f.roll()
+		}
+		f.end(h, i, ok, planned, roll)
+	}
+}
+
 // end records how a look at an entry has ended, and plans the next.
 func (f *fleet) end(h *host, i int, ok, planned bool, roll float64) {
 	e := &h.entries[i]
@@ -251,6 +272,8 @@ func (f *fleet) end(h *host, i int, ok, planned bool, roll float64) {
 	switch {
 	case !ok:
 		e.failed, e.next = refused, since(e.breaker.Until())
+	case e.failed == refused || e.failed == lacking: // what failed together does not go on together
+		e.next = f.now + refresher.First(interval, roll)
 	case planned:
 		e.next = since(refresher.Pace(refresher.Facts{Looked: moment(f.now), Interval: interval}, roll))
 	case e.next < f.now:

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outrider/awslab"
+	"outrider/internal/porttest"
 )
 
 // peer hands sessions out, in a process of its own.
@@ -65,7 +66,7 @@ func (h *host) helper(b *testing.B) (address string, pid int) {
 		b.Skipf("left out: aws_signing_helper does not build: %v\n%s", err, out)
 	}
 	l := h.lab.Setup()
-	address = free(b)
+	address = porttest.Free(b)
 	_, port, _ := net.SplitHostPort(address)
 	serve := exec.CommandContext(b.Context(), helper, "serve", "--port", port, "--endpoint", h.endpoint, "--region", l.Region,
 		"--certificate", h.path("host.pem"), "--private-key", h.path("host.key"),

@@ -85,7 +85,10 @@ func (h *host) use(t *testing.T, c client, variables string) string {
 	}
 	script := "set -a\n" + variables + "\nset +a\nexec env " + c.adds + ` "$@"`
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-euc", script, "client"}, c.argv...)...)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "LANG=C.UTF-8", "AWS_PAGER=", "ENDPOINT=" + h.endpoint, reader + "=yes"}
+	cmd.Env = []string{
+		"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "LANG=C.UTF-8", "AWS_PAGER=", "ENDPOINT=" + h.endpoint, reader + "=yes",
+		"AWS_METADATA_SERVICE_TIMEOUT=30", // a second else, which on a busy machine may not be enough
+	}
 	var failure strings.Builder
 	cmd.Stderr = &failure
 	out, err := cmd.Output()

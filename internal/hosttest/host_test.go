@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 
 	"outrider/awslab"
 	"outrider/internal/pkitest"
+	"outrider/internal/porttest"
 	"outrider/secret"
 	"outrider/signer"
 )
@@ -195,18 +195,22 @@ func (h *host) must(args ...string) string {
 	return out
 }
 
-// eventually waits for 30 s at most until check has nothing to say.
+// patience is how long a test waits for what should be there in a moment: the
+// machine may be busy.
+const patience = time.Minute
+
+// eventually waits, as long as patience lasts, until check has nothing to say.
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+	for deadline := time.Now().Add(patience); ; <-tick.C {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30s: %v", what, err)
+			t.Fatalf("%s: not within %s: %v", what, patience, err)
 		}
 	}
 }
@@ -214,18 +218,7 @@ func eventually(t testing.TB, what string, check func() error) {
 // free returns an address on which nobody listens, for the sidecar. await
 // waits until somebody does.
 func (h *host) free() string {
-	address := free(h.t)
+	address := porttest.Free(h.t)
 	h.addresses = append(h.addresses, address)
 	return address
-}
-
-// free returns an address on which nobody listens.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -60,10 +61,8 @@ func TestNobodyGetsAnExpiredSession(t *testing.T) {
 	container, imds := h.served()
 	s := h.start()
 	h.await("billing")
-	for _, ask := range h.endpoints(container, imds) {
-		if _, err := ask(); err != nil {
-			t.Fatal(err)
-		}
+	for name, ask := range h.endpoints(container, imds) {
+		eventually(t, "a session at the endpoint "+name, func() error { _, err := ask(); return err })
 	}
 	h.away(awslab.Drop)
 	const cause = "connection reset by peer"
@@ -87,6 +86,7 @@ func TestNobodyGetsAnExpiredSession(t *testing.T) {
 	}
 	h.failsWith(cause, "credentials", "billing")
 
+	began := time.Now()
 	h.lab.ClearFaults()
 	h.lab.ResetCalls()
 	c := &crowd{h: h, seen: map[string]string{}}
@@ -98,8 +98,9 @@ func TestNobodyGetsAnExpiredSession(t *testing.T) {
 		}
 		return err
 	})
-	if got := h.lab.Calls()["rolesanywhere.CreateSession"]; got != 1 {
-		t.Errorf("a thousand clients that met the end of a session made %d sessions, want one", got)
+	// It is renewed after 1.6 s at the soonest, however long the clients took.
+	if got, most := h.lab.Calls()["rolesanywhere.CreateSession"], 1+int(time.Since(began)/(1600*time.Millisecond)); got > most {
+		t.Errorf("a thousand clients that met the end of a session made %d sessions, want %d at most", got, most)
 	}
 	s.stop()
 	h.away(awslab.Drop)
@@ -126,13 +127,14 @@ func TestEndpointsAnswerAtOnceWhileTheFirstSessionIsBeingOpened(t *testing.T) {
 		eventually(t, "the endpoint "+name, func() error {
 			began := time.Now()
 			_, err := ask()
-			if _, ok := errors.AsType[*refusedError](err); !ok && time.Since(began) < time.Second {
+			took := time.Since(began)
+			if _, ok := errors.AsType[*refusedError](err); !ok {
 				return err // it does not listen yet
 			}
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("%s answers after %v", name, took)
-			}
 			refused(t, name, err, "no session yet")
+			if took > 2*time.Second { // on a busy machine, now and then
+				return fmt.Errorf("it answers after %v", took)
+			}
 			return nil
 		})
 	}

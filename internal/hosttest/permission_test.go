@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"outrider/awslab"
+	"outrider/serve"
 )
 
 // nobody is a user who is not outrider's own.
@@ -69,6 +70,7 @@ listen: {admin: "unix:outrider.sock", credentials: "unix:credentials.sock"}
 `)
 	h.start()
 	h.await("billing", "other")
+	h.listening("credentials.sock")
 	h.failsWith("credential_process = outrider credentials billing", "env", "billing")
 	const script = `
 import http.client, socket, sys
@@ -100,6 +102,11 @@ roles:
 listen: {admin: "unix:run/outrider.sock", credentials: "` + h.free() + `"}
 `)
 	s := h.start()
+	eventually(t, "a session", func() error {
+		_, err := serve.Client{Path: h.path("run/outrider.sock")}.Credentials(t.Context(), "billing")
+		return err
+	})
+	h.listening()
 	h.checkToken("run/billing.token")
 	h.checkToken("run/other.token")
 	const script = `
@@ -133,7 +140,7 @@ func TestReadyMeansThatTheEndpointsAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer manager.Close()
-	if err := manager.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := manager.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	h.env = append(h.env, "NOTIFY_SOCKET="+h.path("notify"))

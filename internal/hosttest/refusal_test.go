@@ -72,6 +72,7 @@ func TestASidecarWaitsForThePasswordToBeMended(t *testing.T) {
 		return err
 	})
 	wanted(t, h.must("status"), cause)
+	h.listening()
 	for name, ask := range h.endpoints(container, imds) {
 		_, err := ask()
 		refused(t, name, err, cause)

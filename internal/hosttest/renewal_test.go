@@ -67,7 +67,7 @@ func (h *host) renewals() map[string]*renewal {
 }
 
 func TestIdentitiesAreRenewedWithoutARestart(t *testing.T) {
-	h := newHost(t, awslab.Options{SessionDuration: 5 * time.Second})
+	h := newHost(t, awslab.Options{SessionDuration: 10 * time.Second})
 	all := h.renewals()
 	kinds := map[string]kept{}
 	var names []string

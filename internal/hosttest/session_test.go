@@ -85,9 +85,15 @@ func (h *host) caller(k keys) (string, error) {
 	return id.ARN, xml.Unmarshal(answer, &id)
 }
 
-// openedBy checks that the role's session was opened by the certificate.
+// openedBy checks that the role's session was opened by the certificate. On a
+// machine that is busy elsewhere a session may have ended before AWS is asked.
 func (h *host) openedBy(role string, c *x509.Certificate) error {
-	arn, err := h.caller(h.credentials(role))
+	k := h.credentials(role)
+	arn, err := h.caller(k)
+	for err != nil && !time.Now().Before(k.Expiration) {
+		k = h.credentials(role)
+		arn, err = h.caller(k)
+	}
 	if err == nil && !strings.HasSuffix(arn, "/"+hexSerial(c)) {
 		err = fmt.Errorf("role %s: the session is %s, not of the certificate %s", role, arn, hexSerial(c))
 	}

@@ -44,10 +44,10 @@ func (s *sidecar) stop() string {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		_ = s.cmd.Process.Kill()
 		<-s.done
-		s.h.t.Error("the sidecar did not end within ten seconds of SIGTERM")
+		s.h.t.Errorf("the sidecar did not end within %s of SIGTERM", patience)
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
 		s.h.t.Errorf("the sidecar ended with %v:\n%s", s.cmd.ProcessState, s.log.String())
@@ -72,13 +72,25 @@ func (h *host) await(roles ...string) {
 		}
 		return err
 	})
-	for _, address := range h.addresses {
+	h.listening()
+}
+
+// listening waits until its endpoints answer, and those on these sockets.
+func (h *host) listening(sockets ...string) {
+	h.t.Helper()
+	answers := func(network, address string) {
 		eventually(h.t, "an endpoint", func() error {
-			c, err := net.Dial("tcp", address)
+			c, err := net.Dial(network, address)
 			if err != nil {
 				return err
 			}
 			return c.Close()
 		})
+	}
+	for _, address := range h.addresses {
+		answers("tcp", address)
+	}
+	for _, name := range sockets {
+		answers("unix", h.path(name))
 	}
 }

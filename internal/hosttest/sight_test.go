@@ -23,6 +23,7 @@ func get(t *testing.T, url string) (status int, body string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
+	r.Close = true
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, "", err
@@ -76,7 +77,8 @@ listen: {admin: "unix:admin.sock", metrics: "` + address + `", systemd: "unix:un
 audit: {path: audit.log}
 `)
 	h.start()
-	h.must("wait", "billing", "--timeout", "20s")
+	h.must("wait", "billing", "--timeout", patience.String())
+	h.listening("units.sock")
 
 	got, err := unitCredential(t.Context(), h.path("units.sock"), "worker@1.service", "db-password")
 	if err != nil || got != value {

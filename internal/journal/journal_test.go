@@ -128,3 +128,33 @@ func TestConnected(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEntry logs texts from outside. They stand in the fields they were given
+// for, and make no others.
+func FuzzEntry(f *testing.F) {
+	f.Add("billing", "AccessDenied")
+	f.Add("a\nPRIORITY=0\n", "\n\x05\x00\x00\x00\x00\x00\x00\x00MESSAGE=x")
+	f.Add("", "\xff=\r\n")
+	path := filepath.Join(f.TempDir(), "s")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = c.Close() })
+	log := slog.New(New(path, slog.LevelInfo, nil))
+	f.Fuzz(func(t *testing.T, app, cause string) {
+		if len(app)+len(cause) > 10_000 {
+			return // in one datagram, with room for the message
+		}
+		log.Error("app failing", "app", app, "error", errors.New(cause))
+		got := entry(t, c)
+		if message := got["MESSAGE"]; !strings.HasPrefix(message, "app failing app=") || strings.Contains(message, "\n") {
+			t.Errorf("the message is %q, want one line", message)
+		}
+		delete(got, "MESSAGE")
+		want := map[string]string{"PRIORITY": "3", "SYSLOG_IDENTIFIER": "outrider", "OUTRIDER_APP": app, "OUTRIDER_ERROR": cause}
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("fields (-got +want):\n%s", diff)
+		}
+	})
+}

@@ -54,8 +54,9 @@ func newScene(t *testing.T, version string) *scene {
 // the machine's, as a renewal does: the key first.
 func (s *scene) renew(certificate, key string) {
 	s.t.Helper()
-	for name, file := range map[string]string{"host.key": key, "host.pem": certificate} {
-		text, err := os.ReadFile(file)
+	for _, half := range [][2]string{{"host.key", key}, {"host.pem", certificate}} {
+		name := half[0]
+		text, err := os.ReadFile(half[1])
 		if err != nil {
 			s.t.Fatal(err)
 		}

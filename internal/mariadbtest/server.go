@@ -10,13 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"golang.org/x/sys/unix"
+
+	"outrider/internal/porttest"
 )
 
 // Options say how a server differs from one without TLS.
@@ -61,7 +62,8 @@ func Start(tb testing.TB, o Options) *Server {
 	if out, err := prepare.CombinedOutput(); err != nil {
 		tb.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	s := &Server{Socket: filepath.Join(dir, "sock"), Port: freePort(tb)}
+	s := &Server{Socket: filepath.Join(dir, "sock")}
+	_, s.Port, _ = net.SplitHostPort(porttest.Free(tb))
 	arguments := append(base, "--socket="+s.Socket, "--bind-address=127.0.0.1", "--port="+s.Port)
 	if o.Certificate == "" {
 		arguments = append(arguments, "--skip-ssl")
@@ -97,30 +99,15 @@ func (s *Server) connect(tb testing.TB) {
 	}
 	s.DB = sql.OpenDB(connector)
 	tb.Cleanup(func() { _ = s.Close() })
-	deadline, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	deadline, cancel := context.WithTimeout(tb.Context(), 3*time.Minute)
 	defer cancel()
 	for s.PingContext(deadline) != nil {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-deadline.Done():
-			tb.Fatal("MariaDB does not answer within a minute")
+			tb.Fatal("MariaDB does not answer within three minutes")
 		}
 	}
-}
-
-// freePort returns a port that nobody listens on.
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	address, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		tb.Fatalf("%v is no TCP address", l.Addr())
-	}
-	return strconv.Itoa(address.Port)
 }
 
 // Do executes a statement as root. When it does not go through the test fails

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -20,7 +22,8 @@ const (
 	quiet    = 100 * time.Millisecond
 	patience = time.Second
 	// defaultRecheck serves file systems that send no events; blindRecheck
-	// stands in for events that the kernel refuses.
+	// stands in for events that the kernel refuses, and for those that it has
+	// none for: a file system that is mounted where a file is missed.
 	defaultRecheck = 30 * time.Second
 	blindRecheck   = time.Second
 )
@@ -36,10 +39,11 @@ type Watch struct {
 // an earlier reading and now is missed, and then each time a file or what a
 // path leads to has changed, come or gone. Calls come one after another, from
 // Run. It watches every folder that the paths lead through, links included.
-// When the kernel grants no watches it says so once and looks every second.
+// While the kernel grants no watches, which it says once, or a path leads nowhere,
+// it looks every second.
 // It returns nil when ctx ends, else only when a path cannot be made absolute.
 func (w *Watch) Run(ctx context.Context, changed func()) error {
-	r := run{log: w.Log}
+	r := run{log: w.Log, watcher: &fsnotify.Watcher{}}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -50,34 +54,27 @@ func (w *Watch) Run(ctx context.Context, changed func()) error {
 		}
 		r.paths = append(r.paths, abs)
 	}
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		watcher = &fsnotify.Watcher{} // its channels are nil: no event ever comes
-	} else {
-		defer watcher.Close()
-		r.watcher = watcher
-	}
-	r.report(err)
+	defer r.close()
 	r.look()
 	changed()
 
-	due := time.Now().Add(w.pause(r.blind)) // when to look next
-	var first time.Time                     // the first event since the last look; zero: none
+	due := time.Now().Add(w.pause(&r)) // when to look next
+	var first time.Time                // the first event since the last look; zero: none
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-watcher.Events:
+		case e := <-r.watcher.Events:
 			if !r.trail[filepath.Clean(e.Name)] {
 				continue
 			}
-		case err := <-watcher.Errors: // whatever happened, look
+		case err := <-r.watcher.Errors: // whatever happened, look
 			r.log.Debug("file events lost", "error", err)
 		case <-time.After(time.Until(due)):
 			if r.look() {
 				changed()
 			}
-			due, first = time.Now().Add(w.pause(r.blind)), time.Time{}
+			due, first = time.Now().Add(w.pause(&r)), time.Time{}
 			continue
 		}
 		now := time.Now()
@@ -89,12 +86,12 @@ func (w *Watch) Run(ctx context.Context, changed func()) error {
 }
 
 // pause is the time between two looks when no event comes.
-func (w *Watch) pause(blind bool) time.Duration {
+func (w *Watch) pause(r *run) time.Duration {
 	d := w.Recheck
 	if d == 0 {
 		d = defaultRecheck
 	}
-	if blind {
+	if r.blind || r.misses {
 		d = min(d, blindRecheck)
 	}
 	return d
@@ -103,11 +100,19 @@ func (w *Watch) pause(blind bool) time.Duration {
 // run is the state of one Run.
 type run struct {
 	paths   []string          // absolute
-	watcher *fsnotify.Watcher // nil: the kernel grants none
+	watcher *fsnotify.Watcher // the zero one, which sends no event, while the kernel grants none
+	granted bool              // it did
 	log     *slog.Logger
 	blind   bool                // some folder sends no events
+	misses  bool                // some path leads nowhere
 	trail   map[string]bool     // every entry of a folder that decides where a path leads
 	last    map[string]identity // by path
+}
+
+func (r *run) close() {
+	if r.granted {
+		_ = r.watcher.Close()
+	}
 }
 
 // look arms the watches anew, then reports whether the files differ from the
@@ -115,8 +120,10 @@ type run struct {
 func (r *run) look() bool {
 	r.arm()
 	now := map[string]identity{}
+	r.misses = false
 	for _, p := range r.paths {
 		now[p] = follow(p, func(string) {})
+		r.misses = r.misses || now[p].errno != 0
 	}
 	same := maps.Equal(now, r.last)
 	r.last = now
@@ -128,8 +135,13 @@ func (r *run) look() bool {
 // parents perhaps, looks just like a good one. It goes on until no folder is
 // new, since the entries of one may have changed before it was watched.
 func (r *run) arm() {
-	if r.watcher == nil {
-		return
+	if !r.granted {
+		watcher, err := fsnotify.NewWatcher()
+		if err != nil {
+			r.report(remedied(err))
+			return
+		}
+		r.watcher, r.granted = watcher, true
 	}
 	for _, folder := range r.watcher.WatchList() {
 		_ = r.watcher.Remove(folder) // fails when the folder is gone, and its watch with it
@@ -142,7 +154,7 @@ func (r *run) arm() {
 		for _, p := range r.paths {
 			follow(p, func(entry string) { r.trail[entry] = true })
 		}
-		for entry := range r.trail {
+		for _, entry := range slices.Sorted(maps.Keys(r.trail)) {
 			folder := filepath.Dir(entry)
 			if armed[folder] {
 				continue
@@ -153,12 +165,23 @@ func (r *run) arm() {
 				continue
 			}
 			armed[folder] = true
-			if err != nil {
-				refused = fmt.Errorf("watch %s: %w", folder, err)
+			if err != nil && refused == nil {
+				refused = remedied(fmt.Errorf("watch %s: %w", folder, err))
 			}
 		}
 	}
 	r.report(refused)
+}
+
+// remedied says which of the kernel's limits to raise (inotify(7)).
+func remedied(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w; raise sysctl fs.inotify.max_user_watches", err)
+	case errors.Is(err, syscall.EMFILE): // or the process's own descriptors
+		return fmt.Errorf("%w; raise sysctl fs.inotify.max_user_instances, or LimitNOFILE= of outrider's unit", err)
+	}
+	return err
 }
 
 // report logs when events cease to come, and when they come again.

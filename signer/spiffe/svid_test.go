@@ -1,6 +1,9 @@
 package spiffe
 
 import (
+	"bytes"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
@@ -42,6 +45,32 @@ func FuzzParse(f *testing.F) {
 			if got != want {
 				t.Errorf("field %d: got %q, want %q", number, got, want)
 			}
+		}
+	})
+}
+
+// FuzzStream gives what whoever serves the socket may answer with: a body of
+// framed messages, and the status behind it.
+func FuzzStream(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 2, 10, 0, 0, 0, 0, 0, 0}, "0", "")
+	f.Add([]byte{0, 0, 0, 0, 9, 1}, "7", "no%20identity%0a issued")
+	f.Add([]byte{1, 0, 0, 0, 0}, "14", "%")
+	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff}, "-1", "x")
+	f.Fuzz(func(t *testing.T, body []byte, code, text string) {
+		left, r := len(body), bytes.NewReader(body)
+		for {
+			m, err := next(r)
+			if err != nil {
+				break
+			}
+			if left -= 5 + len(m); left != r.Len() {
+				t.Fatalf("%d bytes are left, want %d", r.Len(), left)
+			}
+			_, _ = parse(m)
+		}
+		err := status(&http.Response{Trailer: http.Header{"Grpc-Status": {code}, "Grpc-Message": {text}}})
+		if err == nil || strings.ContainsAny(err.Error(), "\r\n\x1b") {
+			t.Errorf("got %v, want an error of one line", err)
 		}
 	})
 }

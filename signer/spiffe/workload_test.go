@@ -190,7 +190,7 @@ func await(t *testing.T, calls <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-calls:
-	case <-time.After(10 * time.Second):
-		t.Fatal("changed was not called within 10s")
+	case <-time.After(time.Minute):
+		t.Fatal("changed was not called within a minute")
 	}
 }

@@ -44,6 +44,18 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func FuzzParse(f *testing.F) {
+	for _, uri := range []string{"tpm2:0x81000001", "tpm2:0x81000001?device=unix:/run/tpm", "tpm2:host.key?device=/dev/tpm0", "tpm2:", "tpm2:a?device=b&c"} {
+		f.Add(uri)
+	}
+	f.Fuzz(func(t *testing.T, uri string) {
+		ref, err := tpm.Parse(uri)
+		if err == nil && (ref.Handle == 0) == (ref.Path == "") {
+			t.Errorf("%q: got %+v, want a handle or a path", uri, ref)
+		}
+	})
+}
+
 func FuzzKeyFile(f *testing.F) {
 	f.Add([]byte("-----BEGIN TSS2 PRIVATE KEY-----\nMAA=\n-----END TSS2 PRIVATE KEY-----\n"))
 	text, err := os.ReadFile("testdata/p256.pem") // of a TPM that is no more

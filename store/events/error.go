@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -35,6 +36,13 @@ func (e *Error) Error() string {
 // Unwrap returns what the error came from.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Torn reports whether an answer had begun to come and did not come whole: what
+// was in it is given to nobody else until its visibility timeout is over.
+func (e *Error) Torn() bool {
+	cut := errors.Is(e.cause, context.DeadlineExceeded) || errors.Is(e.cause, io.ErrUnexpectedEOF) || wire.Is[*net.OpError](e.cause)
+	return cut && wire.Status(e.cause) == http.StatusOK
+}
+
 func (e *Error) remedy() string {
 	switch {
 	case strings.HasSuffix(e.Code, "NonExistentQueue"), e.Code == "QueueDoesNotExist":
@@ -49,6 +57,8 @@ func (e *Error) remedy() string {
 		return "its messages are received and not deleted; another reader must not share the queue"
 	case wire.Is[*net.DNSError](e.cause):
 		return "check the region in watch.queue and the name servers"
+	case wire.OutOfDates(e.cause):
+		return "check this host's clock, and then the certificate of who answers"
 	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
 		return "check the route, the firewall and HTTPS_PROXY"
 	case errors.Is(e.cause, errNotSQS), wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusTooManyRequests:

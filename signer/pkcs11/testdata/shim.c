@@ -1,8 +1,8 @@
 /* A PKCS#11 module that stands before SoftHSM's and does what real tokens do
    and SoftHSM does not: count wrong PINs, lock, and be slow. It is told by the
-   environment: SHIM_FLAGS is what a token's flags have besides, SHIM_SLOW how
-   many milliseconds a signature takes. The file SHIM_LOG gets a line for each
-   PIN that is shown. */
+   environment: SHIM_FLAGS is what a token's flags have besides, SHIM_SLOW a
+   file for as long as which is there a signature is waited for. The file
+   SHIM_LOG gets a line for each PIN that is shown. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -36,8 +36,8 @@ static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR
 }
 
 static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE_PTR data, CK_ULONG n, CK_BYTE_PTR signature, CK_ULONG_PTR m) {
-	if (getenv("SHIM_SLOW"))
-		usleep(1000 * atoi(getenv("SHIM_SLOW")));
+	while (getenv("SHIM_SLOW") && access(getenv("SHIM_SLOW"), F_OK) == 0)
+		usleep(10000);
 	return real->C_Sign(session, data, n, signature, m);
 }
 

@@ -3,6 +3,7 @@ package wire
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+
+	"outrider/internal/line"
 )
 
 // Sessions is whose credentials sign calls.
@@ -91,16 +94,16 @@ func Read(err error, service string) Failure {
 }
 
 // Sentence returns what became of subject: AWS's code, message and request id,
-// and the remedy, where there are any.
+// and the remedy, where there are any. It is one line, whatever the answer holds.
 func (f Failure) Sentence(subject, remedy string) string {
 	var b strings.Builder
 	b.WriteString(subject + ": ")
 	if f.Code != "" {
-		b.WriteString(f.Code + ": ")
+		b.WriteString(line.Of(f.Code) + ": ")
 	}
-	b.WriteString(f.Message)
+	b.WriteString(line.Of(f.Message))
 	if f.RequestID != "" {
-		b.WriteString(" (request id " + f.RequestID + ")")
+		b.WriteString(" (request id " + line.Of(f.RequestID) + ")")
 	}
 	if remedy != "" {
 		b.WriteString("; " + remedy)
@@ -114,6 +117,13 @@ func Status(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return 0
+}
+
+// OutOfDates reports whether TLS did not start because a certificate is not
+// valid by this host's clock.
+func OutOfDates(err error) bool {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok && invalid.Reason == x509.Expired
 }
 
 // Is reports whether there is a T in err.
