@@ -143,7 +143,7 @@ func (l *lock) keep(ctx context.Context) error {
 		}
 		mine, mineErr := l.file.Stat()
 		there, err := os.Stat(l.file.Name())
-		if errors.Is(err, os.ErrNotExist) || errors.Join(mineErr, err) == nil && !os.SameFile(mine, there) { // what fails otherwise is no reason
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Join(mineErr, err) == nil && !os.SameFile(mine, there) { // what fails otherwise is no reason
 			return fmt.Errorf("state %s was moved or removed while it was in use; start outrider again", filepath.Dir(l.file.Name()))
 		}
 	}

@@ -140,7 +140,7 @@ func (f pidFile) send(signal syscall.Signal) (Outcome, error) {
 	case f.stale(p.started, p.booted):
 		// Nobody can tell which. An error about an application that does not run
 		// is better than one that runs and is not told.
-		return Failed, fmt.Errorf("process %d is younger than the file: another one has its number now, or the clock was set: remove the file, or restart the application", f.pid)
+		return Failed, errors.New("it is younger than the file: another one has its number now, or the clock was set: remove the file, or restart the application")
 	case f.uid != 0 && f.uid != p.real && f.uid != p.effective:
 		return Failed, fmt.Errorf("it runs as uid %d, and the pid file belongs to uid %d: chown the file to root or to %d", p.effective, f.uid, p.effective)
 	}

@@ -213,13 +213,19 @@ func (s *systemd) resume(ctx context.Context, changed *dbus.Signal, queued dbus.
 		return nil // it is still to come back
 	}
 	err := s.manager.CallWithContext(ctx, systemdManager+".Subscribe", 0).Err
-	if err == nil {
+	if err == nil || subscribed(err) { // it remembers who had
 		err = s.conn.Object(systemdName, queued).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, systemdName+".Job", "Id").Err
 	}
 	if err != nil {
 		return fmt.Errorf("systemd was executed anew, and nobody knows how the job has ended: %w", err)
 	}
 	return nil
+}
+
+// subscribed reports whether systemd only says that we have subscribed already.
+func subscribed(err error) bool {
+	var answer dbus.Error
+	return errors.As(err, &answer) && answer.Name == systemdName+".AlreadySubscribed"
 }
 
 // refused adds the remedy to the error that a job was refused with.

@@ -130,6 +130,9 @@ func (p properties) Get(iface, name string) (dbus.Variant, *dbus.Error) {
 func (f *fakeSystemd) Subscribe(sender dbus.Sender) *dbus.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.subscribers[sender] {
+		return dbus.NewError(systemdName+".AlreadySubscribed", []any{"Client is already subscribed."})
+	}
 	f.subscribers[sender] = true
 	return nil
 }
@@ -288,12 +291,14 @@ func (j job) Get(iface, name string) (dbus.Variant, *dbus.Error) {
 
 func TestUnitIsWaitedForThroughASystemdThatIsExecutedAnew(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		kept bool // the job
-		want string
+		name  string
+		kept  bool // the job
+		knows bool // the new one who had subscribed to the old one
+		want  string
 	}{
-		{"the job goes on", true, ""},
-		{"the job has ended in between", false, "nobody knows how the job has ended"},
+		{"the job goes on", true, false, ""},
+		{"the job goes on, and it remembers who listens", true, true, ""},
+		{"the job has ended in between", false, false, "nobody knows how the job has ended"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			address, _ := bus(t)
@@ -304,7 +309,7 @@ func TestUnitIsWaitedForThroughASystemdThatIsExecutedAnew(t *testing.T) {
 				if _, err := f.conn.ReleaseName(systemdName); err != nil {
 					t.Error(err)
 				}
-				anew := &fakeSystemd{t: t, subscribers: make(map[dbus.Sender]bool)}
+				anew := &fakeSystemd{t: t, subscribers: map[dbus.Sender]bool{dbus.Sender(waiter): tc.knows}}
 				var err error
 				if anew.conn, err = dbus.Connect(address); err != nil {
 					t.Fatal(err)

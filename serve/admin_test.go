@@ -277,8 +277,8 @@ func TestAdminTakesOverOnlyWhatIsDead(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
-	left := dead + ".4194305" // no process has such an id
-	if err := os.WriteFile(left, nil, 0o600); err != nil {
+	left, theirs := dead+".4194305", dead+".20261124" // no process has such an id
+	if err := errors.Join(os.Link(dead, left), os.WriteFile(theirs, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	taken, err := adminPlace(dead).listenUnix(t.Context())
@@ -287,6 +287,9 @@ func TestAdminTakesOverOnlyWhatIsDead(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what a killed process has left is still there: %v", err)
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Errorf("a file that is no socket was removed: %v", err)
 	}
 	if err := taken.Close(); err != nil {
 		t.Error(err)

@@ -21,7 +21,7 @@ type crowd struct {
 	mu     sync.Mutex
 	guests map[net.Conn]*guest
 	silent *list.List // of *guest, who has gone longest without asking first
-	left   *sync.Cond
+	left   *sync.Cond // a place, or its guest is silent again
 }
 
 // guest is a connection.
@@ -43,6 +43,8 @@ func (c *crowd) state(connection net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		c.enter(&guest{c: connection, who: peer(connection)})
+	case http.StateIdle: // the answer is on its way: when a handler returns, it may not be
+		c.answered(connection)
 	case http.StateClosed, http.StateHijacked:
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -113,23 +115,27 @@ func enters(ctx context.Context, c net.Conn) context.Context {
 // attended lets a handler answer, and hangs up on nobody meanwhile.
 func (c *crowd) attended(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		connection, _ := r.Context().Value(connectionKey{}).(net.Conn)
-		c.answering(connection, true)
-		defer c.answering(connection, false)
+		if connection, ok := r.Context().Value(connectionKey{}).(net.Conn); ok {
+			c.asked(connection)
+		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-func (c *crowd) answering(connection net.Conn, is bool) {
+func (c *crowd) asked(connection net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.guests[connection]
-	switch {
-	case g == nil: // hung up on
-	case is && g.at != nil:
+	if g := c.guests[connection]; g != nil && g.at != nil { // else it is hung up on
 		c.silent.Remove(g.at)
 		g.at = nil
-	case !is && g.at == nil:
+	}
+}
+
+func (c *crowd) answered(connection net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.guests[connection]; g != nil && g.at == nil {
 		g.at = c.silent.PushBack(g)
+		c.left.Signal() // who waits may have its place
 	}
 }

@@ -79,14 +79,56 @@ func TestAClientWaitsWhileAllPlacesAreAtWork(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsComesInOnceAnAnswerIsGiven has all places at work, and their
+// clients keep their connections: one of them makes room, with its answer.
+func TestWhoWaitsComesInOnceAnAnswerIsGiven(t *testing.T) {
+	arrived, release := make(chan struct{}, 3), make(chan struct{})
+	server := newServerOf(newCrowd(2, 2), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}), slog.New(slog.DiscardHandler))
+	server.IdleTimeout = time.Hour // which would make room as well
+	url, stop := servedBy(t, server, 0)
+	address := strings.TrimPrefix(url, "http://")
+	clients := []net.Conn{opens(t, "tcp", address, plainRequest), opens(t, "tcp", address, plainRequest)}
+	<-arrived
+	<-arrived
+	clients = append(clients, opens(t, "tcp", address, plainRequest))
+	select {
+	case <-arrived:
+		t.Error("a connection over the bound was served")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	for i, c := range clients {
+		if got := answered(c); got != http.StatusOK {
+			t.Errorf("client %d got %d, want its answer", i+1, got)
+		}
+	}
+	if err := stop(); !errors.Is(err, errStopped) {
+		t.Errorf("serve = %v, want its context's cause", err)
+	}
+}
+
 func TestWhoAsksNothingMakesRoom(t *testing.T) {
 	for name, silence := range map[string]string{"idle from the start": "", "slow": "GET / HTTP/1.1\r\nHost: ", "idle since it asked": plainRequest} {
 		t.Run(name, func(t *testing.T) {
-			url, stop := served(t, func(http.ResponseWriter, *http.Request) {}, 0, 2)
+			idle := make(chan struct{}, 4)
+			server := newServerOf(newCrowd(2, 2), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler))
+			state := server.ConnState
+			server.ConnState = func(c net.Conn, s http.ConnState) {
+				if state(c, s); s == http.StateIdle {
+					idle <- struct{}{}
+				}
+			}
+			url, stop := servedBy(t, server, 0)
 			address := strings.TrimPrefix(url, "http://")
 			longest := opens(t, "tcp", address, silence)
-			if silence == plainRequest && answered(longest) != http.StatusOK {
-				t.Error("the first client got no answer")
+			if silence == plainRequest {
+				if answered(longest) != http.StatusOK {
+					t.Error("the first client got no answer")
+				}
+				<-idle
 			}
 			later := opens(t, "tcp", address, "")
 			if got := answered(opens(t, "tcp", address, plainRequest)); got != http.StatusOK {

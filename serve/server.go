@@ -193,14 +193,18 @@ func chmodSocket(folder *os.File, name string, mode fs.FileMode) error {
 	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
 }
 
-// sweep removes what processes have left that were killed before they moved the
-// socket to its place.
+// sweep removes sockets that processes have left which were killed before they
+// moved theirs to its place. A file of somebody's may be called so, too.
 func (p place) sweep(folder *os.File) {
 	name := filepath.Base(p.address)
 	left, _ := filepath.Glob(within(folder, name+".[0-9]*"))
 	for _, path := range left {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), name+"."))
-		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &st)
+		}
+		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			_ = unix.Unlinkat(int(folder.Fd()), filepath.Base(path), 0)
 		}
 	}

@@ -111,12 +111,16 @@ func TestAnswersHaveOneHopToLive(t *testing.T) {
 // served runs a handler until the returned stop, which returns what serve did.
 func served(t *testing.T, h http.HandlerFunc, grace time.Duration, most int) (url string, stop func() error) {
 	t.Helper()
+	return servedBy(t, newServerOf(newCrowd(most, most), h, slog.New(slog.DiscardHandler)), grace)
+}
+
+func servedBy(t *testing.T, s *http.Server, grace time.Duration) (url string, stop func() error) {
+	t.Helper()
 	p := place{what: "test", address: "127.0.0.1:0"}
 	l, err := p.listenTCP(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServerOf(newCrowd(most, most), h, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.serve(ctx, l, s, grace) }()

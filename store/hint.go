@@ -140,6 +140,7 @@ func (s *Store) chase(ctx context.Context, e *entry, before secret.Version, h Hi
 		case <-ctx.Done():
 			return
 		}
+		s.carryOut(ctx, s.anew(e, asOf))
 		s.carryOut(ctx, s.announce([]secret.Ref{e.ref}, asOf, terms{}))
 		if s.caughtUp(e, before, h) || pause(ctx, wait) != nil {
 			break
@@ -147,6 +148,17 @@ func (s *Store) chase(ctx context.Context, e *entry, before secret.Version, h Hi
 		asOf = time.Now()
 	}
 	s.carryOut(ctx, s.announce([]secret.Ref{e.ref}, asOf, terms{}))
+}
+
+// anew begins another read of an entry whose last one has failed and had begun
+// before asOf: it says nothing of what came after, however long the back-off.
+func (s *Store) anew(e *entry, asOf time.Time) (f fresh) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.known && e.err != nil && e.tried.Before(asOf) && !e.busy() {
+		f.add(s.begin(e, time.Now()), false)
+	}
+	return f
 }
 
 // caughtUp reports whether an entry is as new as the hint says, as far as that

@@ -31,7 +31,7 @@ func (s sight) moved(e *entry) bool {
 const describeSecret = "DescribeSecret"
 
 // darkness is DescribeSecret while it fails: values are read in its place. It is
-// over when it has worked where it failed first.
+// over when it has worked where it failed first, as long as that can be read.
 type darkness struct {
 	breaker refresher.Breaker // open while values are read at once
 	ref     secret.Ref
@@ -53,11 +53,20 @@ func (s *Store) outshone(e *entry) {
 	}
 }
 
-// lit notes that DescribeSecret has answered about ref.
+// lit notes that DescribeSecret has answered about ref. The caller holds the
+// lock.
 func (s *Store) lit(ref secret.Ref) {
-	if s.dark.err == nil || s.dark.ref == ref {
+	// Where it failed first it is not asked while the value cannot be read.
+	if s.dark.err == nil || s.dark.ref == ref || s.entry(s.dark.ref).err != nil {
 		s.dark = darkness{}
 	}
+}
+
+// probes reports whether DescribeSecret is asked about an entry: while it is
+// dark one asks for all, since calls that hang would take the slots of the reads.
+func (s *Store) probes(e *entry, now time.Time) bool {
+	one := s.dark.err != nil && s.entry(s.dark.ref).err == nil
+	return !s.dark.breaker.Open(now) && (!one || s.dark.ref == e.ref)
 }
 
 // Labels returns which version each staging label of a secret is on

@@ -118,7 +118,8 @@ func (s *Store) uncovered(e *entry) bool {
 
 // swept reports whether the entry is looked at by the pass.
 func (s *Store) swept(e *entry) bool {
-	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == "" && e.debt == nil && refresher.Due(e.behind, time.Now())
+	probing := s.dark.err != nil && s.dark.ref == e.ref // the pass may go on in batches, and never ask
+	return s.plan.pass > 0 && !s.uncovered(e) && e.known && e.err == nil && e.doubted == "" && e.debt == nil && !probing && refresher.Due(e.behind, time.Now())
 }
 
 // Look begins the planned looks that are due, and returns the function that
@@ -185,7 +186,7 @@ func (l look) empty() bool {
 // addLook adds a look at one entry: what DescribeSecret can tell of is not read.
 func (s *Store) addLook(l *look, e *entry, now time.Time) {
 	readIt := !e.known || e.err != nil || e.doubted != "" || e.debt != nil || e.dark != nil || e.ref.Kind != secret.SecretsManager
-	if readIt || !refresher.Due(e.blind, now) || s.dark.breaker.Open(now) {
+	if readIt || !refresher.Due(e.blind, now) || !s.probes(e, now) {
 		l.add(s.beginPlanned(e, now), false)
 		return
 	}

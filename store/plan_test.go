@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -719,4 +721,105 @@ func TestOutageDoesNotLeaveWavesBehind(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDarknessEndsAlthoughWhereItBeganCannotBeRead has DescribeSecret fail, then
+// the secret that showed it first, and DescribeSecret work again.
+func TestDarknessEndsAlthoughWhereItBeganCannotBeRead(t *testing.T) {
+	refs := secrets(6)
+	looking(t, time.Minute, refs, func(l *looker) { putAll(l, refs) }, func(l *looker) {
+		l.fault(awslab.Fault{Kind: awslab.Fail, Operation: "DescribeSecret"})
+		time.Sleep(5 * time.Minute)
+		told, ok := errors.AsType[*Error](l.Dark())
+		if !ok {
+			t.Fatalf("Dark = %v, want the secret where DescribeSecret failed first", l.Dark())
+		}
+		l.deny("GetSecretValue " + told.Ref.ID)
+		time.Sleep(3 * time.Minute)
+		if l.Dark() == nil {
+			t.Error("not dark any more, although DescribeSecret fails")
+		}
+		l.lab.ClearFaults()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if err := l.Dark(); err != nil {
+			t.Errorf("DescribeSecret works again, and Dark says %v", err)
+		}
+	})
+}
+
+// TestDarknessEndsWhileEventsComeIn has batches and DescribeSecret fail during a
+// pass, which then goes on in batches alone.
+func TestDarknessEndsWhileEventsComeIn(t *testing.T) {
+	refs := secrets(60)
+	looking(t, time.Minute, refs, func(l *looker) { putAll(l, refs) }, func(l *looker) {
+		l.push(2 * time.Minute)
+		l.fault(awslab.Fault{Kind: awslab.Fail, Operation: "BatchGetSecretValue"})
+		l.fault(awslab.Fault{Kind: awslab.Fail, Operation: "DescribeSecret"})
+		time.Sleep(20 * time.Minute)
+		if l.Dark() == nil {
+			t.Error("not dark, although DescribeSecret fails")
+		}
+		l.lab.ClearFaults()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if err := l.Dark(); err != nil {
+			t.Errorf("DescribeSecret works again, and Dark says %v", err)
+		}
+	})
+}
+
+// hanging is the lab, whose DescribeSecret gives no answer once it is told to.
+type hanging struct {
+	lab *awslab.Lab
+	is  atomic.Bool
+	n   atomic.Int32 // how often
+}
+
+func (h *hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	if h.is.Load() && strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DescribeSecret") {
+		h.n.Add(1)
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return h.lab.RoundTripper().RoundTrip(r)
+}
+
+// TestLooksThatHangTakeNoPlaceOfReads has so many secrets that looks which each
+// hang for ten seconds would take all slots.
+func TestLooksThatHangTakeNoPlaceOfReads(t *testing.T) {
+	refs := secrets(300)
+	h := &hanging{}
+	looking(t, time.Minute, refs, func(l *looker) {
+		putAll(l, refs)
+		h.lab = l.lab
+		l.regions[0].manager = New(Options{Region: "us-east-1", Transport: h, Sessions: l.keys}).regions[0].manager
+	}, func(l *looker) {
+		time.Sleep(5 * time.Minute)
+		h.is.Store(true)
+		time.Sleep(2 * time.Minute)
+		h.n.Store(0)
+		for range 10 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			for _, ref := range refs {
+				if age := time.Since(l.Seen(map[string]secret.Ref{"it": ref}, l.shot(ref))); age > 90*time.Second {
+					t.Fatalf("%s was last looked at %v ago, want a minute", ref, age)
+				}
+			}
+		}
+		if n := h.n.Load(); n > 30 {
+			t.Errorf("%d looks in ten minutes, want one in a while", n)
+		}
+	})
+}
+
+// shot returns what is held, without a call.
+func (l *looker) shot(ref secret.Ref) secret.Snapshot {
+	l.t.Helper()
+	shot, err := l.Get(l.t.Context(), map[string]secret.Ref{"it": ref}, time.Time{}, secret.Snapshot{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return shot
 }

@@ -137,7 +137,7 @@ func appTable() table[App] {
 			func(a *App) *string { return &a.Role }),
 		must(named("secrets", secretName(), secretTable(), "By the name that templates use.",
 			func(a *App) *map[string]secret.Ref { return &a.Secrets })),
-		lists("together", secretName(), "Groups of secrets that rotate as one, two or more in each.",
+		lists("together", secretName(), "Groups of secrets that rotate as one, two or more in each: none is delivered until all of its group have changed, or longest_wait is over. A second rotation before the first is delivered cannot be told from its other half.",
 			func(a *App) *[][]string { return &a.Together }),
 		items("verify", verifyTable(), "Tries the secrets before any file is touched, in order.",
 			func(a *App) *[]Verify { return &a.Verify }),

@@ -84,13 +84,13 @@ func TestWhomASignalReaches(t *testing.T) {
 		}
 	}
 	s.start()
-	for name, outcome := range map[string]string{"right": "delivered", "reused": "absent", "gone": "absent", "missing": "absent"} {
+	for name, outcome := range map[string]string{"right": "delivered", "gone": "absent", "missing": "absent"} {
 		s.current(name)
 		if out := s.do("history", name); !strings.Contains(out, "signal HUP "+s.path(name+".pid")+" ("+outcome+")") {
 			t.Errorf("%s: history does not say %s:\n%s", name, outcome, out)
 		}
 	}
-	wrong := map[string]string{"garbage": "its first line is not a process id", "init": "process 1 is never signalled"}
+	wrong := map[string]string{"reused": "it is younger than the file", "garbage": "its first line is not a process id", "init": "process 1 is never signalled"}
 	if foreign {
 		wrong["user"] = fmt.Sprintf("process %d: it runs as uid 0, and the pid file belongs to uid 65534", pids["user"])
 	}

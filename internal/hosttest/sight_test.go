@@ -92,11 +92,14 @@ audit: {path: audit.log}
 		"/metrics": `200 outrider_app_state{app="billing",state="current"} 1`,
 	} {
 		code, words, _ := strings.Cut(want, " ")
-		status, body, err := get(t, "http://"+address+path)
-		h.said.Write([]byte(body))
-		if err != nil || fmt.Sprint(status) != code || !strings.Contains(body, words) {
-			t.Errorf("%s: %d, %v; want %s", path, status, err, want)
-		}
+		eventually(t, path, func() error {
+			status, body, err := get(t, "http://"+address+path)
+			h.said.Write([]byte(body))
+			if err != nil || fmt.Sprint(status) != code || !strings.Contains(body, words) {
+				return errors.Join(err, fmt.Errorf("%d; want %s", status, want))
+			}
+			return nil
+		})
 	}
 	h.said.Write([]byte(h.must("status") + h.must("status", "--json") + h.read("audit.log")))
 	h.checkAudit(t)

@@ -110,5 +110,5 @@ func (x *strike) shows(log int) bool {
 	case x.quiet.IsZero():
 		x.quiet = time.Now()
 	}
-	return well && time.Since(x.quiet) > time.Second
+	return well && time.Since(x.quiet) > 3*time.Second
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -73,11 +74,27 @@ func (p *pool) cut(text string) (n int, rest string, ok bool) {
 }
 
 // rotate rotates what the dice say: the pair, one half and then the other, or
-// what is none.
+// what is none. The pair waits until the rotation before is delivered: when both
+// halves have changed, nobody can tell that one has changed twice.
 func (h *host) rotate() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.move([][]string{{"other"}, {"parameter"}, {"user", "password"}, {"password", "user"}}[h.dice.IntN(4)]...)
+	names := [][]string{{"other"}, {"parameter"}, {"user", "password"}, {"password", "user"}}[h.dice.IntN(4)]
+	if len(names) == 2 && !h.paired() {
+		names = []string{"other"}
+	}
+	h.move(names...)
+}
+
+// paired reports whether the apps that have the pair have its newest versions.
+func (h *host) paired() bool {
+	newest := h.newest([]string{"user", "password"})
+	for _, path := range []string{"plain/both", "folder/both"} {
+		if text, err := os.ReadFile(h.path(path)); err != nil || string(text) != newest {
+			return false
+		}
+	}
+	return true
 }
 
 // move rotates secrets. The caller holds h.mu, or is alone.
