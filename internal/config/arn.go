@@ -14,7 +14,7 @@ type arn struct {
 
 func parseARN(text string) (arn, bool) {
 	p := strings.SplitN(text, ":", 6)
-	if len(p) != 6 || p[0] != "arn" || !strings.HasPrefix(p[1], "aws") || !isAccount(p[4]) {
+	if len(p) != 6 || p[0] != "arn" || !strings.HasPrefix(p[1], "aws") || !spelled(p[1]+p[3], "-") || !isAccount(p[4]) {
 		return arn{}, false
 	}
 	return arn{partition: p[1], service: p[2], region: p[3], account: p[4], resource: p[5]}, true
