@@ -375,7 +375,7 @@ func TestAttackerInAFolderThatFlipsNeverWins(t *testing.T) {
 		for _, path := range []string{conf, filepath.Join(dir, storePrefix+"conf")} {
 			old := filepath.Join(dir, "old") // out of the attacker's reach
 			_ = os.Rename(path, old)         // there may be none
-			for tries := 0; ; tries++ { // what the attacker had begun may still put something there
+			for tries := 0; ; tries++ {      // what the attacker had begun may still put something there
 				err := os.RemoveAll(old)
 				if err == nil {
 					break
