@@ -26,6 +26,7 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 		entries:      make(map[string]*value),
 		destinations: make(map[string]*value),
 		templates:    make(map[string]template),
+		judged:       make(map[string]bool),
 	}
 	r.load(path)
 	if len(r.mistakes) > 0 {

@@ -20,6 +20,7 @@ type reader struct {
 	confine      *value            // where that is said; nil: nowhere
 	destinations map[string]*value // where each destination was first given
 	templates    map[string]template
+	judged       map[string]bool // folders, by who may exchange what is in them
 }
 
 // template is what reading a template's file gave.

@@ -131,17 +131,25 @@ func (r *reader) distrustFolders(path string) {
 	for _, at := range ways {
 		for at != filepath.Dir(at) {
 			at = filepath.Dir(at)
-			info, err := os.Stat(at)
-			if err != nil || !info.IsDir() {
-				continue
+			if r.judged[at] { // and all above it
+				break
 			}
-			st, ok := info.Sys().(*syscall.Stat_t)
-			if sticky := info.Mode()&fs.ModeSticky != 0; !ok || sticky && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) {
-				continue
-			}
-			if who := hand(at, st); who != "" {
-				r.config.Weak = append(r.config.Weak, "folder "+at+": "+who)
-			}
+			r.judged[at] = true
+			r.distrustFolder(at)
 		}
+	}
+}
+
+func (r *reader) distrustFolder(at string) {
+	info, err := os.Stat(at)
+	if err != nil || !info.IsDir() {
+		return
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if sticky := info.Mode()&fs.ModeSticky != 0; !ok || sticky && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) {
+		return
+	}
+	if who := hand(at, st); who != "" {
+		r.config.Weak = append(r.config.Weak, "folder "+at+": "+who)
 	}
 }
