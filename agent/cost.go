@@ -3,11 +3,11 @@ package agent
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"outrider/cost"
 	"outrider/secret"
+	"outrider/store"
 )
 
 // Costs returns what the configuration asks for, as far as it takes calls, when
@@ -38,15 +38,8 @@ func (a *Agent) Costs(changes float64) cost.Plan {
 func stored(refs []secret.Ref) int {
 	names := map[string]bool{}
 	for _, ref := range refs {
-		_, name, isARN := strings.Cut(ref.ID, ":secret:")
-		switch i := len(name) - 7; {
-		case ref.Kind != secret.SecretsManager:
-		case !isARN:
-			names[ref.ID] = true
-		case i > 0 && name[i] == '-': // the six characters that AWS adds
-			names[name[:i]] = true
-		default:
-			names[name] = true
+		if ref.Kind == secret.SecretsManager {
+			names[store.SecretName(ref.ID)] = true
 		}
 	}
 	return len(names)

@@ -62,6 +62,15 @@ func secretName(id string) string {
 	return id
 }
 
+// SecretName returns the name of a secret in its ARN, without the six characters
+// that AWS adds, if they are there; else the id itself.
+func SecretName(id string) string {
+	if name := secretName(id); name != id {
+		return withoutSuffix(name)
+	}
+	return id
+}
+
 // withoutSuffix cuts the hyphen and six characters that AWS puts after a
 // secret's name in its ARN.
 func withoutSuffix(id string) string {
