@@ -305,13 +305,7 @@ func TestAttackerNeverWins(t *testing.T) {
 					delivered++
 				}
 			}
-			if diff := cmp.Diff(tree(t, victim), want); diff != "" {
-				t.Errorf("the victim (-got +want):\n%s", diff)
-			}
-			var st unix.Stat_t
-			if err := unix.Stat(filepath.Join(victim, "open"), &st); err != nil || st.Uid != 0 || st.Gid != 0 {
-				t.Errorf("the victim's file is uid %d's, gid %d's (%v)", st.Uid, st.Gid, err)
-			}
+			unharmed(t, victim, want)
 			if delivered == 0 || delivered == tries {
 				t.Errorf("%d of %d delivered: the race was not one", delivered, tries)
 			}
@@ -354,6 +348,18 @@ func inhabit(folder, victim string) error {
 		for _, name := range []string{"soft", "hard", "g"} {
 			_ = unix.Renameat2(unix.AT_FDCWD, in("f"), unix.AT_FDCWD, in(name), unix.RENAME_EXCHANGE)
 		}
+	}
+}
+
+// unharmed checks that a folder of ours is as it was.
+func unharmed(t *testing.T, victim string, want []string) {
+	t.Helper()
+	if diff := cmp.Diff(tree(t, victim), want); diff != "" {
+		t.Errorf("the victim (-got +want):\n%s", diff)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(victim, "open"), &st); err != nil || st.Uid != 0 || st.Gid != 0 {
+		t.Errorf("the victim's file is uid %d's, gid %d's (%v)", st.Uid, st.Gid, err)
 	}
 }
 
@@ -402,12 +408,6 @@ func TestAttackerInAFolderThatFlipsNeverWins(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(tree(t, victim), want); diff != "" {
-		t.Errorf("the victim (-got +want):\n%s", diff)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(victim, "open"), &st); err != nil || st.Uid != 0 || st.Gid != 0 {
-		t.Errorf("the victim's file is uid %d's, gid %d's (%v)", st.Uid, st.Gid, err)
-	}
+	unharmed(t, victim, want)
 	t.Logf("%d delivered", delivered)
 }

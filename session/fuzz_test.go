@@ -55,17 +55,23 @@ func FuzzAnswer(f *testing.F) {
 			return // the transport has dealt with these
 		}
 		s, err := (&session.Client{Transport: answers{status, kind, body}}).Create(t.Context(), role, id)
-		if err == nil {
-			if s.AccessKeyID == "" || s.SecretAccessKey.Len() == 0 || s.SessionToken.Len() == 0 || s.Expires.IsZero() {
-				t.Error("got a session that is not whole")
-			}
-			return
-		}
-		_, known := errors.AsType[*session.Error](err)
-		if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 3000 {
-			t.Errorf("got %T %q, want a *session.Error of one short line", err, text)
-		}
+		checkOutcome(t, s, err)
 	})
+}
+
+// checkOutcome wants a whole session, or an error of one line.
+func checkOutcome(t *testing.T, s session.Session, err error) {
+	t.Helper()
+	if err == nil {
+		if s.AccessKeyID == "" || s.SecretAccessKey.Len() == 0 || s.SessionToken.Len() == 0 || s.Expires.IsZero() {
+			t.Error("got a session that is not whole")
+		}
+		return
+	}
+	_, known := errors.AsType[*session.Error](err)
+	if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 3000 {
+		t.Errorf("got %T %q, want a *session.Error of one short line", err, text)
+	}
 }
 
 // FuzzAssume gives Assume what may come in the place of STS, which answers in
@@ -86,15 +92,6 @@ func FuzzAssume(f *testing.F) {
 		}
 		role := session.Chained{Region: "eu-west-3", Role: "arn:aws:iam::444455556666:role/other", Name: "web-01"}
 		s, err := (&session.Client{Transport: answers{status, kind, body}}).Assume(t.Context(), role, session.Session{Expires: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)})
-		if err == nil {
-			if s.AccessKeyID == "" || s.SecretAccessKey.Len() == 0 || s.SessionToken.Len() == 0 || s.Expires.IsZero() {
-				t.Error("got a session that is not whole")
-			}
-			return
-		}
-		_, known := errors.AsType[*session.Error](err)
-		if text := err.Error(); !known || strings.ContainsAny(text, "\n\r\x1b") || len(text) > 3000 {
-			t.Errorf("got %T %q, want a *session.Error of one short line", err, text)
-		}
+		checkOutcome(t, s, err)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -78,14 +77,7 @@ func TestManyAppsAndClientsAreServedWithFewCalls(t *testing.T) {
 
 // TestTheLoadTakesItsPlaceInTheDocument writes into a copy of the real one.
 func TestTheLoadTakesItsPlaceInTheDocument(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("../..", document))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "performance.md")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path, text := copyOfDocument(t)
 	l := load{machine: machine{version: "v1"}}
 	for range 2 {
 		if err := l.write(path); err != nil {

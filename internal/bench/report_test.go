@@ -28,16 +28,23 @@ func TestACallMoreThanTwoForEachBatchIsOverTheBound(t *testing.T) {
 	}
 }
 
-// TestARunTakesItsPlaceInTheDocument writes into a copy of the real one.
-func TestARunTakesItsPlaceInTheDocument(t *testing.T) {
+// copyOfDocument returns the path of a copy of the real one, and its text.
+func copyOfDocument(t *testing.T) (path string, text []byte) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../..", document))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "performance.md")
+	path = filepath.Join(t.TempDir(), "performance.md")
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path, text
+}
+
+// TestARunTakesItsPlaceInTheDocument writes into a copy of the real one.
+func TestARunTakesItsPlaceInTheDocument(t *testing.T) {
+	path, text := copyOfDocument(t)
 	r := report{settings: settings{idle: 10 * time.Minute}, moves: sample{time.Second}, pushes: sample{time.Millisecond}}
 	for _, version := range []string{"v1", "v2", "v2"} {
 		r.version = version

@@ -60,16 +60,25 @@ func TestEveryFaultOfEveryOperation(t *testing.T) {
 	}
 }
 
-// virtually lives through ten minutes of the fault, and says how many calls it
-// cost and when the file is fresh after it.
-func virtually(t *testing.T, o operation, f fault, out *outcome) {
-	s := newScene(t, mode{interval: 30 * time.Second, session: time.Minute}, o, f, 0)
-	stop := s.live()
-	defer stop()
+// current returns a scene in virtual time whose app has become current, and
+// what ends it.
+func current(t *testing.T, o operation, f fault) (s *scene, stop func()) {
+	t.Helper()
+	s = newScene(t, mode{interval: 30 * time.Second, session: time.Minute}, o, f, 0)
+	stop = s.live()
 	if _, ok := s.until(time.Minute, s.fresh); !ok {
+		stop()
 		t.Fatal("not current within a minute, before any fault")
 	}
 	s.pass(2 * time.Second) // until the queue's first wait is over
+	return s, stop
+}
+
+// virtually lives through ten minutes of the fault, and says how many calls it
+// cost and when the file is fresh after it.
+func virtually(t *testing.T, o operation, f fault, out *outcome) {
+	s, stop := current(t, o, f)
+	defer stop()
 	began := time.Now()
 	s.begin()
 	if o.late {
@@ -100,13 +109,8 @@ func virtually(t *testing.T, o operation, f fault, out *outcome) {
 // long, in virtual time, in which nothing but the sidecar can be slow. It asserts
 // when the file is fresh by an event that comes right after it.
 func pushed(t *testing.T, o operation, f fault) {
-	s := newScene(t, mode{interval: 30 * time.Second, session: time.Minute}, o, f, 0)
-	stop := s.live()
+	s, stop := current(t, o, f)
 	defer stop()
-	if _, ok := s.until(time.Minute, s.fresh); !ok {
-		t.Fatal("not current within a minute, before any fault")
-	}
-	s.pass(2 * time.Second) // until the queue's first wait is over
 	s.begin()
 	s.rotate(o.rotates...)
 	s.pass(55 * time.Second)
