@@ -113,3 +113,34 @@ func TestWhoIsCalledOffTakesNobodyAlong(t *testing.T) {
 		}
 	})
 }
+
+// TestEachCallOfABatchWaitsForATurn has the session refused at the first call,
+// which a second one follows with another: a call like any other.
+func TestEachCallOfABatchWaitsForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lab, _, s := newLab(t)
+		refs := []secret.Ref{ref("a"), ref("b")}
+		for _, r := range refs {
+			put(t, lab, r.ID, "1")
+		}
+		fault := awslab.Fault{Operation: "BatchGetSecretValue", Kind: awslab.Fail, Status: 400, Code: "ExpiredTokenException", Count: 1}
+		if err := lab.AddFault(fault); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		for range 100 { // as many as go at once
+			s.bucket("BatchGetSecretValue").Take(time.Now())
+		}
+		s.mu.Unlock()
+		var reads sync.WaitGroup
+		reads.Go(func() { s.Begin(refs)(t.Context()) })
+		for _, want := range []int{0, 1, 2} { // one in a tenth of a second
+			time.Sleep(70 * time.Millisecond)
+			synctest.Wait()
+			if got := lab.Calls()["secretsmanager.BatchGetSecretValue"]; got != want {
+				t.Errorf("%d calls, want %d", got, want)
+			}
+		}
+		reads.Wait()
+	})
+}

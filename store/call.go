@@ -72,7 +72,7 @@ type call struct {
 	opened    int // how often the gate had been opened when the call was decided on; negative: it does not matter
 	slots     chan struct{}
 	limit     time.Duration // of the call itself
-	waited    bool          // for its turn
+	ready     *bool         // its first attempt has waited for its turn; nil: none has
 }
 
 // do makes one call within its limits, as wire.Signed does.
@@ -88,10 +88,10 @@ func do[Out any](ctx context.Context, s *Store, c call, operation func(context.C
 
 func attempt[Out any](ctx context.Context, s *Store, c call, as aws.CredentialsProvider, operation func(context.Context, aws.CredentialsProvider) (Out, error)) (Out, error) {
 	var none Out
-	if !c.waited {
-		if err := pause(ctx, s.turn(c.operation)); err != nil {
-			return none, err
-		}
+	if c.ready != nil && *c.ready {
+		*c.ready = false // another session or region takes a turn of its own
+	} else if err := pause(ctx, s.turn(c.operation)); err != nil {
+		return none, err
 	}
 	select {
 	case c.slots <- struct{}{}:

@@ -90,7 +90,7 @@ func (s *Store) readBatch(ctx context.Context, batch []*read) []*read {
 	const operation = "BatchGetSecretValue"
 	c := s.callOf(batch[0].entry, operation)
 	// One secret that hangs must not hold up nineteen others for long.
-	c.slots, c.limit, c.waited = s.slots, min(s.timeout, batchTimeout), true
+	c.slots, c.limit, c.ready = s.slots, min(s.timeout, batchTimeout), new(true)
 	out, p, err := anywhere(ctx, s, func(p *region) (*secretsmanager.BatchGetSecretValueOutput, error) {
 		in := &secretsmanager.BatchGetSecretValueInput{}
 		for _, r := range batch {
