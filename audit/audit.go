@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"outrider/internal/remedy"
 )
 
 // Event says what happened.
@@ -111,17 +113,12 @@ func (l *Log) write(e Entry) error {
 
 // remedied says what would mend it, where the cause tells.
 func remedied(err error, folder string) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w; create the folder %s for outrider's user", err, folder)
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%w; free space or inodes on the file system of %s", err, folder)
-	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; remount it writable, or under systemd list %s in ReadWritePaths=", err, folder)
-	case errors.Is(err, syscall.EIO):
-		return fmt.Errorf("%w; look at the kernel's log, and after the disk of %s", err, folder)
-	case errors.Is(err, syscall.EMFILE):
-		return fmt.Errorf("%w; raise LimitNOFILE= of outrider's unit", err)
+	mend := remedy.Disk(err, folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		mend = "create the folder " + folder + " for outrider's user"
 	}
-	return err
+	if mend == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, mend)
 }

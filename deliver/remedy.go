@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"outrider/internal/remedy"
 )
 
 // inFolder says what was attempted in a folder, why it did not work and,
@@ -19,19 +21,14 @@ func inFolder(err error, attempt, folder string) error {
 		err = pathErr.Err
 	}
 	err = fmt.Errorf("%s: %w", attempt, err)
+	if mend := remedy.Disk(err, folder); mend != "" {
+		return fmt.Errorf("%w: %s", err, mend)
+	}
 	switch {
-	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%w: remount it writable, or under systemd list %s in ReadWritePaths=", err, folder)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: let uid %d read, write and search %s", err, os.Geteuid(), folder)
-	case errors.Is(err, unix.ENOSPC):
-		return fmt.Errorf("%w: free space or inodes on the file system of %s", err, folder)
 	case errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: raise the quota of uid %d on the file system of %s", err, os.Geteuid(), folder)
-	case errors.Is(err, unix.EIO):
-		return fmt.Errorf("%w: look at the kernel's log, and after the disk of %s", err, folder)
-	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w: raise LimitNOFILE= of outrider's unit", err)
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return fmt.Errorf("%w: shorten it", err)
 	case errors.Is(err, unix.ENOENT):

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"mime"
@@ -19,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"outrider/internal/line"
+	"outrider/internal/remedy"
 	"outrider/signer"
 )
 
@@ -111,7 +111,7 @@ func (c *Client) explain(ctx context.Context, x *exchange, role Role, err error)
 	default:
 		e.Err, e.Message = err, line.Of(err.Error())
 	}
-	if invalid, ok := outOfDates(e.Err); ok {
+	if invalid, ok := remedy.OutOfDates(e.Err); ok {
 		e.Skew = max(e.Skew, time.Until(invalid.NotBefore).Round(time.Second))
 	}
 	e.Remedy = e.remedy(role, x.id, x.answered)
@@ -204,27 +204,14 @@ func offBy(skew time.Duration) string {
 
 func networkRemedy(err error) string {
 	op, _ := errors.AsType[*net.OpError](err)
-	_, old := outOfDates(err)
+	_, old := remedy.OutOfDates(err)
 	switch {
 	case op != nil && op.Op == "proxyconnect":
 		return "check HTTPS_PROXY and NO_PROXY"
-	case is[*net.DNSError](err):
-		return "check region and the name servers"
-	case old:
-		return "check this host's clock, and then the certificate of who answers"
-	case is[*tls.CertificateVerificationError](err):
+	case !old && is[*tls.CertificateVerificationError](err):
 		return "if a proxy opens TLS, add its CA to the system's roots"
-	case op != nil, errors.Is(err, context.DeadlineExceeded):
-		return "check the route, the firewall and HTTPS_PROXY"
 	}
-	return ""
-}
-
-// outOfDates returns the certificate that is not valid by this host's clock, if
-// that is what keeps TLS from starting.
-func outOfDates(err error) (*x509.Certificate, bool) {
-	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
-	return invalid.Cert, invalid.Cert != nil && invalid.Reason == x509.Expired
+	return remedy.Network(err, "region")
 }
 
 func is[E error](err error) bool {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"outrider/internal/remedy"
 	"outrider/refresher"
 	"outrider/secret"
 	"outrider/store/internal/wire"
@@ -65,16 +65,12 @@ func (e *Error) remedy() string {
 		return "it is a quota of the account: raise it; it is not asked for again soon"
 	case e.cause != nil && classify(e.cause) == throttled:
 		return "fewer calls are made for now; if it lasts, see docs/scale.md"
-	case wire.Is[*net.DNSError](e.cause):
-		return "check region and the name servers"
-	case wire.OutOfDates(e.cause):
-		return "check this host's clock, and then the certificate of who answers"
-	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
-		return "check the route, the firewall and HTTPS_PROXY"
-	case wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusInternalServerError:
+	}
+	onTheWay := remedy.Network(e.cause, "region")
+	if onTheWay == "" && wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusInternalServerError {
 		return "look for a proxy or a captive portal in between"
 	}
-	return ""
+	return onTheWay
 }
 
 // ofKey reports whether a denial is about the key that a value is encrypted

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"outrider/internal/remedy"
 	"outrider/store/internal/wire"
 )
 
@@ -55,16 +56,13 @@ func (e *Error) remedy() string {
 		return "the queue must be asked in its own region; check watch.queue and roles.NAME.endpoints.sqs"
 	case e.Code == "OverLimit":
 		return "its messages are received and not deleted; another reader must not share the queue"
-	case wire.Is[*net.DNSError](e.cause):
-		return "check the region in watch.queue and the name servers"
-	case wire.OutOfDates(e.cause):
-		return "check this host's clock, and then the certificate of who answers"
-	case wire.Is[*net.OpError](e.cause), errors.Is(e.cause, context.DeadlineExceeded):
-		return "check the route, the firewall and HTTPS_PROXY"
-	case errors.Is(e.cause, errNotSQS), wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusTooManyRequests:
+	}
+	onTheWay := remedy.Network(e.cause, "the region in watch.queue")
+	foreign := errors.Is(e.cause, errNotSQS) || wire.Is[*smithy.DeserializationError](e.cause) && wire.Status(e.cause) < http.StatusTooManyRequests
+	if onTheWay == "" && foreign {
 		return "look for a proxy or a captive portal in between"
 	}
-	return ""
+	return onTheWay
 }
 
 // explain turns err into an *Error, without the URL that Go's transport errors

@@ -3,7 +3,6 @@ package wire
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -117,13 +116,6 @@ func Status(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return 0
-}
-
-// OutOfDates reports whether TLS did not start because a certificate is not
-// valid by this host's clock.
-func OutOfDates(err error) bool {
-	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
-	return ok && invalid.Reason == x509.Expired
 }
 
 // Is reports whether there is a T in err.
