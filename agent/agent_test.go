@@ -15,6 +15,7 @@ import (
 
 	"outrider/awslab"
 	"outrider/internal/config"
+	"outrider/internal/programtest"
 	"outrider/secret"
 )
 
@@ -25,28 +26,10 @@ type house struct {
 	dir   string
 	lab   *awslab.Lab
 	setup awslab.Setup
-	log   *syncBuffer
+	log   *programtest.Log
 
 	mu      sync.Mutex
 	changed []func() // what the agent wants called when files change
-}
-
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func newHouse(t *testing.T) *house {
@@ -55,7 +38,7 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, dir: t.TempDir(), lab: lab, log: &syncBuffer{}}
+	h := &house{t: t, dir: t.TempDir(), lab: lab, log: &programtest.Log{}}
 	if h.setup, err = lab.Write(h.dir); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"outrider/awslab"
 	"outrider/internal/config"
+	"outrider/internal/programtest"
 	"outrider/serve"
 )
 
@@ -102,7 +103,7 @@ func TestRoleIsChainedAndRenewedAsOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &house{t: t, dir: t.TempDir(), lab: lab, log: &syncBuffer{}}
+		h := &house{t: t, dir: t.TempDir(), lab: lab, log: &programtest.Log{}}
 		if h.setup, err = lab.Write(h.dir); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ const (
 	leaveFunc = "_leave" // where it ends
 )
 
-// site is one place in a template's text where one of the four is called.
+// site is one place in a template's text where one of ours is called.
 type site struct {
 	pos      int           // offset in the text; for a field access, of the first field
 	name     string        // the function

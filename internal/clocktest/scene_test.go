@@ -1,7 +1,6 @@
 package clocktest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"outrider/awslab"
+	"outrider/internal/programtest"
 	"outrider/serve"
 )
 
@@ -39,26 +39,7 @@ type scene struct {
 
 	clock *Clock
 	cmd   *exec.Cmd
-	said  said
-}
-
-// said is what the program has written to stderr.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
+	said  programtest.Log
 }
 
 func newScene(t *testing.T, session time.Duration) *scene {

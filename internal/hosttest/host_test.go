@@ -19,6 +19,7 @@ import (
 	"outrider/awslab"
 	"outrider/internal/pkitest"
 	"outrider/internal/porttest"
+	"outrider/internal/programtest"
 	"outrider/secret"
 	"outrider/signer"
 )
@@ -37,29 +38,11 @@ type host struct {
 	binary   string
 	env      []string
 
-	said      syncBuffer
+	said      programtest.Log
 	addresses []string // where its sidecar is to listen
 
 	mu       sync.Mutex
 	canaries map[string]string // what each secret is, by its value
-}
-
-// syncBuffer is written and read at once.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // newHost returns a host with the static binary, and a certificate and key of

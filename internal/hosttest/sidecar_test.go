@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"outrider/internal/programtest"
 	"outrider/serve"
 )
 
@@ -15,7 +16,7 @@ import (
 type sidecar struct {
 	h    *host
 	cmd  *exec.Cmd
-	log  syncBuffer
+	log  programtest.Log
 	done chan struct{} // closed when it has ended
 }
 

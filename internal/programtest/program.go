@@ -1,4 +1,4 @@
-// Package programtest builds outrider as it is released, for the tests that run it.
+// Package programtest has what tests need that run outrider: the program as it is released, and its log.
 package programtest
 
 import (

@@ -1,18 +1,18 @@
 package watch
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"outrider/internal/programtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -281,7 +281,7 @@ func TestLinksInACircleEnd(t *testing.T) {
 func TestWhileThereAreNoEventsItLooksByItself(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/host.pem", "1")
-	var log syncBuffer
+	var log programtest.Log
 	w := &Watch{Paths: []string{dir + "/host.pem"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
 
 	// The kernel grants no more descriptors while Run starts.
@@ -303,7 +303,7 @@ func TestWhileThereAreNoEventsItLooksByItself(t *testing.T) {
 }
 
 func TestTheReportIsOfChangesOnly(t *testing.T) {
-	var log syncBuffer
+	var log programtest.Log
 	r := run{log: slog.New(slog.NewTextHandler(&log, nil))}
 	for _, err := range []error{nil, syscall.ENOSPC, syscall.ENOSPC, nil, nil} {
 		r.report(err)
@@ -312,22 +312,4 @@ func TestTheReportIsOfChangesOnly(t *testing.T) {
 	if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "level=INFO") != 1 || !strings.Contains(got, "no space left") {
 		t.Errorf("got %s, want one warning with its cause and one end of it", got)
 	}
-}
-
-// syncBuffer is written by Run and read by the test.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
